@@ -1,0 +1,51 @@
+"""The exceptions a user may see.
+
+    GessoError                    anything that a user, a file or a machine did wrong
+    ├── UsageError                a flag or a combination of flags
+    ├── DataError                 a data set: missing, empty, of the wrong layout
+    │   └── BadImage              one image file: unreadable, truncated, too large
+    ├── CheckpointError           a checkpoint: not one, damaged, of another model
+    └── DiskError                 the disk: full, read-only
+
+The command line prints the message on one line and exits with `exit_code`. So each message names the flag or
+the file, and how to mend it. Our own mistakes are `assert`s and keep their traceback.
+"""
+
+from pathlib import Path
+
+
+class GessoError(Exception):
+    """What a user can mend. `str(error)` is one line that says how."""
+
+    exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+class UsageError(GessoError):
+    """A flag, or a combination of flags, that cannot work."""
+
+
+class DataError(GessoError):
+    """A data set that is missing, empty or laid out in a way that gesso does not know."""
+
+
+class BadImage(DataError):
+    """One image file that cannot be used. `path` names it, `reason` says why in a few words."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        self.path = Path(path)
+        self.reason = " ".join(reason.split())
+        super().__init__(f"{path}: {self.reason}")
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:  # survives the way back from a worker process
+        return type(self), (str(self.path), self.reason)
+
+
+class CheckpointError(GessoError):
+    """A checkpoint that is missing, damaged, or of another model."""
+
+
+class DiskError(GessoError):
+    """The disk is full, read-only or gone. What was there before is untouched."""
