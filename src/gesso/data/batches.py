@@ -1,0 +1,165 @@
+"""From stored images to batches on the device.
+
+The host only gathers uint8 samples; the crop, the mirror and the normalisation run batched on the device, with
+the same windows for the two halves of a pair. What batch stands at position p depends on (seed, rank, images
+seen) alone, so any number of threads may prepare it ahead of time and a resumed run continues where it stood.
+"""
+
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gesso.data.order import Window, indices, windows
+from gesso.data.store import Store
+from gesso.errors import DataError
+from gesso.recipe import Data
+
+AHEAD = 4
+"""Batches prepared before they are asked for."""
+
+
+@dataclass(frozen=True)
+class HostBatch:
+    """Samples of each domain, N×C×H×W uint8 or int32 (16-bit files), and the windows to cut from them."""
+
+    samples: dict[str, Tensor]
+    windows: dict[str, list[Window]]
+
+
+def cut(samples: Tensor, chosen: list[Window], size: int | None) -> Tensor:
+    """Crop to size×size (None: do not crop) and mirror: N×C×H×W to N×C×size×size, one gather on the device."""
+    n, channels, height, width = samples.shape
+    out_height, out_width = (height, width) if size is None else (size, size)
+    top = torch.tensor([_offset(w.top, height - out_height) for w in chosen])
+    left = torch.tensor([_offset(w.left, width - out_width) for w in chosen])
+    mirrored = torch.tensor([w.flip for w in chosen])
+    rows = top[:, None] + torch.arange(out_height)
+    forth = torch.arange(out_width)
+    columns = left[:, None] + torch.where(mirrored[:, None], forth.flip(0), forth)
+    device = samples.device
+    return samples[
+        torch.arange(n, device=device)[:, None, None, None],
+        torch.arange(channels, device=device)[None, :, None, None],
+        rows.to(device, non_blocking=True)[:, None, :, None],
+        columns.to(device, non_blocking=True)[:, None, None, :],
+    ]
+
+
+def _offset(fraction: float, room: int) -> int:
+    """Each of the room + 1 places is equally likely for a fraction drawn from [0, 1)."""
+    return int(fraction * (room + 1))
+
+
+def normalize(samples: Tensor) -> Tensor:
+    """uint8 (or 16-bit values in int32) to float32 in [-1, 1]."""
+    half = 255 / 2 if samples.dtype == torch.uint8 else 65535 / 2
+    return samples.to(torch.float32).div_(half).sub_(1.0)
+
+
+def stack(images: list[np.ndarray]) -> Tensor:
+    """C×H×W samples to N×C×H×W. torch has few operations on uint16, so 16-bit samples become int32."""
+    samples = np.stack(images)
+    return torch.from_numpy(samples if samples.dtype == np.uint8 else samples.astype(np.int32))
+
+
+class Batches:
+    """An endless iterator of training batches: dict of N×C×H×W float32 tensors in [-1, 1] by domain.
+
+    `position` is the number of images that all processes have drawn so far; process `rank` of `world` takes its
+    own stretch of each step's positions. aligned: A and B of a batch belong together and are cut alike; else each
+    domain has its own order and windows, even where the set has pairs. `seconds_waited` adds up the time in which training stood still.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        data: Data,
+        *,
+        aligned: bool,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        position: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self._store, self._data, self._seed = store, data, seed
+        self._aligned = aligned
+        self._batch, self._rank, self._world = batch_size, rank, world
+        self._device = device
+        self._crop = data.crop_size if "crop" in data.preprocess else None
+        self.position = position
+        self.seconds_waited = 0.0
+        self._next = position
+        self._pool = ThreadPoolExecutor(data.workers or 2, thread_name_prefix="gesso-data")
+        self._ahead: deque[Future[HostBatch]] = deque()
+
+    def __iter__(self) -> "Batches":
+        return self
+
+    def __next__(self) -> dict[str, Tensor]:
+        while len(self._ahead) < AHEAD:
+            self._ahead.append(self._pool.submit(self.host_batch, self._next))
+            self._next += self._batch * self._world
+        start = time.perf_counter()
+        host = self._ahead.popleft().result()
+        self.seconds_waited += time.perf_counter() - start
+        self.position += self._batch * self._world
+        return self._to_device(host)
+
+    def close(self) -> None:
+        """Stop the threads. Batches prepared ahead are dropped."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def host_batch(self, position: int) -> HostBatch:
+        """This process's batch of the step that begins at `position`."""
+        positions = position + self._rank * self._batch + np.arange(self._batch, dtype=np.int64)
+        samples: dict[str, Tensor] = {}
+        chosen: dict[str, list[Window]] = {}
+        for own, (role, count) in enumerate(sorted(self._store.source.counts.items())):
+            stream = 0 if self._aligned else own
+            order = indices(self._seed, stream, positions, count)
+            images = [self._store.get((role, int(i))) for i in order]
+            chosen[role] = windows(self._seed, stream, positions, self._data.flip)
+            if len({image.shape for image in images}) > 1:
+                images, chosen[role] = self._crop_on_host(images, chosen[role])
+            samples[role] = stack(images)
+        if self._aligned and samples["A"].shape[2:] != samples["B"].shape[2:]:
+            names = [self._store.source.label((role, int(order[0]))) for role in "AB"]
+            raise DataError(
+                f"{self._data.root}: {names[0]} and {names[1]} are a pair but differ in size, so no crop fits both; "
+                "use --data.preprocess resize_and_crop"
+            )
+        return HostBatch(samples, chosen)
+
+    def _crop_on_host(
+        self, images: list[np.ndarray], chosen: list[Window]
+    ) -> tuple[list[np.ndarray], list[Window]]:
+        """Images of different sizes cannot be stacked before they are cropped."""
+        size = self._crop
+        if size is None:
+            raise DataError(
+                f"{self._data.root}: images differ in size ({' and '.join(_sizes(images))}), which "
+                f"--data.preprocess {self._data.preprocess} keeps; use --batch-size 1 or another --data.preprocess"
+            )
+        cropped = []
+        for image, window in zip(images, chosen, strict=True):
+            top = _offset(window.top, image.shape[1] - size)
+            left = _offset(window.left, image.shape[2] - size)
+            cropped.append(image[:, top : top + size, left : left + size])
+        return cropped, [Window(0.0, 0.0, window.flip) for window in chosen]
+
+    def _to_device(self, host: HostBatch) -> dict[str, Tensor]:
+        return {
+            role: normalize(cut(samples.to(self._device, non_blocking=True), host.windows[role], self._crop))
+            for role, samples in host.samples.items()
+        }
+
+
+def _sizes(images: list[np.ndarray]) -> list[str]:
+    return sorted({f"{image.shape[2]}x{image.shape[1]}" for image in images})[:2]

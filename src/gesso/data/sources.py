@@ -1,0 +1,199 @@
+"""Where images come from: folders, or the built-in streets.
+
+A source is a list of units. A unit is the smallest thing that is decoded at once: a file with both halves of a
+pair in it is one unit that gives two images, so that no file is decoded twice.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from gesso.data.folders import Picture, Split, find_split, splits
+from gesso.data.images import read_image
+from gesso.data.streets import street_pair
+from gesso.errors import BadImage, DataError, UsageError
+from gesso.recipe import BUILTIN_STREETS, Data
+
+Slot = tuple[str, int]
+"""An image's place: its domain, "A" or "B", and its index there."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One thing to decode: what it is called, the slots it fills, and what changes when its content does."""
+
+    name: str
+    slots: tuple[Slot, ...]
+    fingerprint: str
+
+
+class Source(Protocol):
+    """A split of a data set. `counts` has the number of images of each domain."""
+
+    name: str
+    split: str
+    paired: bool
+    units: tuple[Unit, ...]
+    counts: dict[str, int]
+
+    def decode(self, unit: Unit) -> dict[Slot, np.ndarray]:
+        """The images of `unit`, H×W×C uint8 or uint16. BadImage names the file and the reason."""
+
+    def label(self, slot: Slot) -> str:
+        """A name for the image, unique in its domain and the same however many others there are."""
+
+    def without(self, bad: Iterable[str]) -> "Source":
+        """This source without the units of those names; a pair goes as a whole."""
+
+
+class FolderSource:
+    """A split of a folder, as `find_split` saw it."""
+
+    def __init__(self, split: Split, root: Path, data: Data) -> None:
+        self.name, self.split, self.paired = root.resolve().name, split.name, split.paired
+        self._split, self._root, self._data = split, root, data
+        self._channels = {"A": data.channels_a, "B": data.channels_b}
+        self.counts = {role: len(pictures) for role, pictures in split.images.items()}
+        slots: dict[Path, list[Slot]] = {}
+        for role, pictures in split.images.items():
+            for i, picture in enumerate(pictures):
+                slots.setdefault(picture.path, []).append((role, i))
+        self.units = tuple(Unit(str(path), tuple(where), _fingerprint(path)) for path, where in slots.items())
+
+    def picture(self, slot: Slot) -> Picture:
+        return self._split.images[slot[0]][slot[1]]
+
+    def decode(self, unit: Unit) -> dict[Slot, np.ndarray]:
+        path = Path(unit.name)
+        wanted = {self._channels[role] for role, _ in unit.slots}
+        whole = {c: read_image(path, c, self._data.max_pixels) for c in wanted}
+        images = {}
+        for slot in unit.slots:
+            image = whole[self._channels[slot[0]]]
+            half = self.picture(slot).half
+            if half:
+                width = image.shape[1]
+                if width % 2:
+                    raise BadImage(path, f"{width} pixels wide: two halves side by side need an even width")
+                image = image[:, : width // 2] if half == "left" else image[:, width // 2 :]
+            images[slot] = image
+        return images
+
+    def label(self, slot: Slot) -> str:
+        return self.picture(slot).path.relative_to(self._root).as_posix()
+
+    def without(self, bad: Iterable[str]) -> "FolderSource":
+        gone = set(bad)
+        lost = {slot for unit in self.units if unit.name in gone for slot in unit.slots}
+        if self.paired:
+            lost = {(role, i) for role in self.counts for _, i in lost}
+        images = {
+            role: tuple(p for i, p in enumerate(pictures) if (role, i) not in lost)
+            for role, pictures in self._split.images.items()
+        }
+        return FolderSource(_replace_images(self._split, images), self._root, self._data)
+
+
+class StreetsSource:
+    """The built-in streets. Unpaired domains show different streets, paired ones the same."""
+
+    COUNTS = {"train": 1000, "val": 100, "test": 100}
+    SEED = 2026
+
+    def __init__(self, split: str, data: Data, unpaired: bool) -> None:
+        self.name, self.split = "streets", split
+        self.paired = not (unpaired and split == "train")
+        self._size = data.load_size if data.preprocess != "none" else data.crop_size
+        limit = data.train_subset if split == "train" else data.evaluate_subset
+        count = min(self.COUNTS[split], limit or self.COUNTS[split])
+        self.counts = {"A": count, "B": count}
+        first = {"train": 0, "val": 10_000_000, "test": 20_000_000}[split]
+        self._first = {"A": first, "B": first if self.paired else first + 5_000_000}
+        print_ = f"streets {self.SEED} {self._size}"
+        if self.paired:
+            self.units = tuple(
+                Unit(f"street {first + i}", (("A", i), ("B", i)), print_) for i in range(count)
+            )
+        else:
+            self.units = tuple(
+                Unit(f"street {self._first[role] + i}", ((role, i),), print_)
+                for role in ("A", "B")
+                for i in range(count)
+            )
+
+    def decode(self, unit: Unit) -> dict[Slot, np.ndarray]:
+        role, i = unit.slots[0]
+        photo, labels = street_pair(self.SEED, self._first[role] + i, self._size)
+        both = {"A": photo, "B": labels}
+        return {slot: both[slot[0]] for slot in unit.slots}
+
+    def label(self, slot: Slot) -> str:
+        return f"{self._first[slot[0]] + slot[1]:08d}"
+
+    def without(self, bad: Iterable[str]) -> "StreetsSource":
+        assert not list(bad), "a rendered street cannot be unreadable"
+        return self
+
+
+def open_source(data: Data, split: str, unpaired: bool) -> Source:
+    """The `split` (train, val or test) of `data.root`. DataError where there is none.
+
+    unpaired: the model wants two unpaired domains, so a paired set's halves become them.
+    """
+    if not data.root:
+        raise UsageError(
+            f"--data.root is missing: name the folder of your images, or {BUILTIN_STREETS} to try the built-in ones"
+        )
+    if data.root == BUILTIN_STREETS:
+        return StreetsSource(split, data, unpaired)
+    root = Path(data.root).expanduser()
+    found = find_split(root, split, data.layout, unpaired)
+    limit = data.train_subset if split == "train" else data.evaluate_subset
+    if limit:
+        found = _replace_images(found, {role: pictures[:limit] for role, pictures in found.images.items()})
+    return FolderSource(found, root, data)
+
+
+def existing_splits(data: Data) -> tuple[str, ...]:
+    """Which of train, val and test there are."""
+    if data.root == BUILTIN_STREETS:
+        return ("train", "val", "test")
+    return tuple(splits(Path(data.root).expanduser()))
+
+
+def evaluation_split(data: Data, asked: str, order: tuple[str, ...]) -> str:
+    """The split to score: the one asked for, else the first of `order` that exists."""
+    there = existing_splits(data)
+    if asked != "auto":
+        if asked not in there:
+            raise DataError(f"{data.root}: no {asked} split here; there is {', '.join(there) or 'none'}")
+        return asked
+    for name in order:
+        if name in there:
+            return name
+    raise DataError(f"{data.root}: neither {' nor '.join(order)} here, so there is nothing to score on")
+
+
+def _fingerprint(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return "missing"  # decoding will say so, and why
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def fingerprint(source: Source, *settings: object) -> str:
+    """A digest that changes when any file's name, size or time does, or any of `settings`."""
+    digest = hashlib.sha256(repr(settings).encode())
+    for unit in source.units:
+        digest.update(repr((unit.name, unit.slots, unit.fingerprint)).encode())
+    return digest.hexdigest()[:32]
+
+
+def _replace_images(split: Split, images: dict[str, tuple[Picture, ...]]) -> Split:
+    return dataclasses.replace(split, images=images)

@@ -1,0 +1,263 @@
+"""Images of one split, decoded and fitted, ready to be cut into batches.
+
+Decoding a JPEG costs more than a whole training step of a small network can spare, so images are decoded once,
+brought to the size from which crops are taken, and laid down as raw C×H×W samples in one memory-mapped file
+that the operating system shares between processes. The file's name is a digest of everything it depends on
+(names, sizes and times of the files, and the fitting), so a stale cache is never read: it is simply not found.
+It is written beside and renamed, so two processes may build it at once and a killed one leaves nothing that
+could be taken for whole. Where it would not fit, images are decoded as they are needed.
+"""
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import filelock
+import numpy as np
+import platformdirs
+
+from gesso.data.images import fit
+from gesso.data.sources import Slot, Source, Unit, fingerprint
+from gesso.errors import BadImage, DataError
+from gesso.recipe import Data
+
+FORMAT = 1
+SAMPLES, INDEX = "samples.bin", "index.json"
+Say = Callable[[str], None]
+Progress = Callable[[int, int], None]
+
+
+def _silent(done: int, total: int) -> None:
+    pass
+
+
+class _NoRoom(Exception):
+    """The cache would be larger than it may be."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The deterministic part of preprocessing, before the random crop."""
+
+    preprocess: str
+    load_size: int
+    crop_size: int
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """H×W×C to C×H'×W'."""
+        fitted = fit(image, self.preprocess, self.load_size, self.crop_size)
+        return np.ascontiguousarray(fitted.transpose(2, 0, 1))
+
+
+def training_fit(data: Data) -> Fit:
+    """As the reference trains: fitted to load_size, from which crops are taken."""
+    return Fit(data.preprocess, data.load_size, data.crop_size)
+
+
+def evaluation_fit(data: Data) -> Fit:
+    """As the reference tests: fitted to crop_size itself, so that nothing is cropped away."""
+    return Fit(data.preprocess, data.crop_size, data.crop_size)
+
+
+class Store(Protocol):
+    """`get` gives one image, C×H×W uint8 or uint16, which must not be written to."""
+
+    source: Source
+
+    def get(self, slot: Slot) -> np.ndarray: ...
+
+
+class PlainStore:
+    """Decodes an image each time it is asked for."""
+
+    def __init__(self, source: Source, fit: Fit) -> None:
+        self.source, self._fit = source, fit
+        self._units = {slot: unit for unit in source.units for slot in unit.slots}
+
+    def get(self, slot: Slot) -> np.ndarray:
+        return self._fit(self.source.decode(self._units[slot])[slot])
+
+
+class MappedStore:
+    """Reads images from a cache folder that `_build` wrote."""
+
+    def __init__(self, source: Source, folder: Path) -> None:
+        self.source = source
+        index = _read_index(folder)
+        self._where: dict[str, tuple[int, list[int], str]] = index["images"]
+        self._bytes = np.memmap(folder / SAMPLES, np.uint8, "r")
+
+    def get(self, slot: Slot) -> np.ndarray:
+        offset, shape, dtype = self._where[_key(self.source, slot)]
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        return self._bytes[offset : offset + size].view(dtype).reshape(shape)
+
+
+def open_store(source: Source, fit: Fit, data: Data, say: Say, progress: Progress = _silent) -> Store:
+    """Every image of `source` decoded once and found good: into the cache if it fits, else only to look.
+
+    DataError names the first unreadable file, unless `data.skip_bad`: then those are left out and counted.
+    `say` receives one line for each automatic choice; `progress` (done, total) units.
+    """
+    root = Path(data.cache_dir).expanduser() if data.cache_dir else platformdirs.user_cache_path("gesso")
+    folder = root / "images" / fingerprint(source, FORMAT, fit, data.channels_a, data.channels_b, data.max_pixels)
+    reason = "asked for" if data.cache == "off" else ""
+    bad: dict[str, str] = {}
+    if not reason:
+        try:
+            bad = _build(folder, source, fit, data, progress)
+        except _NoRoom as error:
+            reason = str(error)
+        except OSError as error:
+            reason = f"no cache in {root}: {error.strerror or error}"
+        if reason and data.cache == "on":
+            raise DataError(f"--data.cache on: {reason}; raise --data.cache-limit-gb or name another --data.cache-dir")
+    if reason:
+        say(f"images are decoded as they are needed: {reason}")
+        bad = _verify(folder, source, fit, data, progress)
+    if bad:
+        source = _without(source, bad, data, say)
+    return PlainStore(source, fit) if reason else MappedStore(source, folder)
+
+
+def _build(folder: Path, source: Source, fit: Fit, data: Data, progress: Progress) -> dict[str, str]:
+    """Make the cache `folder` unless it is there. Gives the unreadable units and why."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder.with_suffix(".lock")):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            return dict(_read_index(folder)["bad"])
+        shutil.rmtree(folder, ignore_errors=True)
+        expected = _expected_bytes(source, fit)
+        limit = int(data.cache_limit_gb * 1e9)
+        if expected > limit:
+            raise _NoRoom(f"about {expected / 1e9:.1f} GB are more than --data.cache-limit-gb {limit / 1e9:g}")
+        free = shutil.disk_usage(folder.parent).free
+        if expected > free * 0.9:
+            raise _NoRoom(f"about {expected / 1e9:.1f} GB do not fit on the disk ({free / 1e9:.1f} GB free)")
+        beside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".tmp", dir=folder.parent))
+        try:
+            index = _write_samples(beside, source, fit, data, limit, progress)
+            (beside / INDEX).write_text(json.dumps(index))
+            beside.rename(folder)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+        return dict(index["bad"])
+
+
+def _write_samples(
+    folder: Path, source: Source, fit: Fit, data: Data, limit: int, progress: Progress
+) -> dict[str, Any]:
+    where: dict[str, tuple[int, tuple[int, ...], str]] = {}
+    bad: dict[str, str] = {}
+    with (folder / SAMPLES).open("wb") as file:
+        for unit, images in _decode_all(source, fit, data, progress):
+            if isinstance(images, BadImage):
+                bad[unit.name] = images.reason
+                continue
+            for slot, image in images.items():
+                where[_key(source, slot)] = (file.tell(), image.shape, image.dtype.str)
+                file.write(image.tobytes())
+                # Samples of two bytes must stay aligned behind an odd number of one-byte samples.
+                file.write(b"\0" * (-file.tell() % 8))
+            if file.tell() > limit:
+                raise _NoRoom(f"more than --data.cache-limit-gb {limit / 1e9:g}")
+        size = file.tell()
+        file.flush()
+        os.fsync(file.fileno())
+    return {"format": FORMAT, "bytes": size, "images": where, "bad": bad}
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    """The index of a whole cache; OSError or ValueError where it is missing or damaged."""
+    index: dict[str, Any] = json.loads((folder / INDEX).read_text())
+    size = (folder / SAMPLES).stat().st_size
+    if size != index["bytes"]:
+        raise OSError(f"{folder / SAMPLES} has {size} bytes, not {index['bytes']}")
+    return index
+
+
+def _verify(folder: Path, source: Source, fit: Fit, data: Data, progress: Progress) -> dict[str, str]:
+    """Decode every unit once to find the unreadable ones, and remember the answer where that can be written."""
+    memory = folder.with_suffix(".verified.json")
+    with contextlib.suppress(OSError, ValueError):
+        return dict(json.loads(memory.read_text()))
+    results = _decode_all(source, fit, data, progress)
+    bad = {unit.name: result.reason for unit, result in results if isinstance(result, BadImage)}
+    with contextlib.suppress(OSError):
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        beside = memory.with_suffix(f".{os.getpid()}.tmp")
+        beside.write_text(json.dumps(bad))
+        beside.replace(memory)
+    return bad
+
+
+def _decode_all(
+    source: Source, fit: Fit, data: Data, progress: Progress
+) -> Iterator[tuple[Unit, dict[Slot, np.ndarray] | BadImage]]:
+    """Every unit's fitted images or what is wrong with it, in order, a few decoded ahead by threads.
+
+    Pillow and numpy leave the interpreter free while they work, so threads are enough.
+    Where bad files are not to be skipped, the first one ends it.
+    """
+
+    def decode(unit: Unit) -> dict[Slot, np.ndarray] | BadImage:
+        try:
+            return {slot: fit(image) for slot, image in source.decode(unit).items()}
+        except BadImage as error:
+            return error
+
+    workers = data.workers or os.cpu_count() or 1
+    pool = ThreadPoolExecutor(workers)
+    pending: deque[tuple[Unit, Future[dict[Slot, np.ndarray] | BadImage]]] = deque()
+    todo = iter(source.units)
+    try:
+        for done in range(len(source.units)):
+            while len(pending) < 2 * workers and (ahead := next(todo, None)):
+                pending.append((ahead, pool.submit(decode, ahead)))
+            unit, future = pending.popleft()
+            result = future.result()
+            if isinstance(result, BadImage) and not data.skip_bad:
+                raise _unreadable(result, data)
+            yield unit, result
+            progress(done + 1, len(source.units))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _unreadable(error: BadImage, data: Data) -> DataError:
+    return DataError(
+        f"{error}; `gesso data check {data.root}` lists all such files, --data.skip-bad trains without them"
+    )
+
+
+def _without(source: Source, bad: dict[str, str], data: Data, say: Say) -> Source:
+    name, reason = next(iter(bad.items()))
+    if not data.skip_bad:
+        raise _unreadable(BadImage(name, reason), data)
+    say(f"--data.skip-bad: left out {len(bad)} of {len(source.units)} files, the first {name}: {reason}")
+    left = source.without(bad)
+    if not all(left.counts.values()):
+        raise DataError(f"{data.root}: no readable image is left in the {source.split} split")
+    return left
+
+
+def _expected_bytes(source: Source, fit: Fit) -> int:
+    """Size of the cache, judged from a few units spread over the source."""
+    sizes = []
+    for unit in source.units[:: max(1, len(source.units) // 8)]:
+        with contextlib.suppress(BadImage):
+            sizes.append(sum(fit(image).nbytes for image in source.decode(unit).values()))
+    return len(source.units) * sum(sizes) // max(1, len(sizes))
+
+
+def _key(source: Source, slot: Slot) -> str:
+    return f"{slot[0]}:{source.label(slot)}"
