@@ -14,7 +14,7 @@ Every record has "kind", "images" (images seen so far) and "time" (unix seconds)
     sheet        file (below the run folder)
     checkpoint   name
     note         text: a warning or a remark for the reader
-    finish       seconds
+    finish       seconds; written when a run is stopped too, and `images` tells which it was
 
 JSON has no NaN and no infinity. They are written as the strings "nan", "inf" and "-inf", so that any tool can
 read the file and a loss that diverged can still be told from one that was not measured.
@@ -83,8 +83,8 @@ class RunLog:
 def read_log(path: Path) -> list[Record]:
     """The records at `path` in order, none where there is no file. DiskError where it cannot be read.
 
-    Lines that were cut by a kill are skipped. A "resume" at n images takes out what was logged beyond n before
-    it: those images were trained on again, and their records come again.
+    Lines that were cut by a kill are skipped. A "resume" at n images takes out what was logged beyond n
+    before it: those images were trained on again, and their records come again.
     """
     records: list[Record] = []
     try:

@@ -1,0 +1,279 @@
+"""What a report says in figures: scores with the best marked, curves for a browser to draw, numbers in words.
+
+Pure functions of the log's records and of metrics.json, apart from files and page. Losses and scores are
+known by name alone, so that one page serves every model.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from gesso.engine.runlog import Record
+
+Point = tuple[float, float]
+"""(images seen, value)"""
+
+CURVE_POINTS = 1500
+
+OURS = "gesso"
+BETTER = {
+    "lower": {"l1", "l2", "mae", "mse", "rmse", "lpips", "fid", "kid", "loss", "error"},
+    "higher": {"psnr", "ssim", "accuracy", "acc", "iou", "miou", "top", "top1", "top5", "is", "f1"},
+}
+"""The words in a score's name that tell which way is better."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Images seen as epochs. `per_epoch` is 0 while that is not known, and then the page counts in images."""
+
+    per_epoch: float
+    """Images in an epoch."""
+    images: int
+    """Images seen by the last record."""
+    total: float
+    """Epochs that the recipe asks for, 0 where that is not known."""
+
+    @classmethod
+    def of(cls, log: list[Record], total: Any) -> "Clock":
+        epochs = ((r["images"], number(r.get("epoch"))) for r in reversed(log) if r["kind"] == "loss")
+        per_epoch = next((images / epoch for images, epoch in epochs if images and 0 < epoch < math.inf), 0.0)
+        return cls(per_epoch, log[-1]["images"] if log else 0, max(0.0, finite_or(total, 0.0)))
+
+    @property
+    def unit(self) -> str:
+        return "epoch" if self.per_epoch else "image"
+
+    @property
+    def epochs(self) -> float:
+        return self.images / self.per_epoch if self.per_epoch else 0.0
+
+    def at(self, images: float) -> float:
+        """`images` on the horizontal axis of the curves."""
+        return images / self.per_epoch if self.per_epoch else images
+
+    def label(self, images: float) -> str:
+        return f"epoch {short(self.at(images))}" if self.per_epoch else f"{thousands(images)} images"
+
+
+def steps(log: list[Record]) -> list[tuple[Record, Record]]:
+    """Neighbours in the log between which the run was training: not from one session to the next."""
+    return [(a, b) for a, b in pairwise(log) if a["kind"] != "finish" and b["kind"] not in ("start", "resume")]
+
+
+# -- scores --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    method: str
+    ours: bool
+    cells: list[tuple[str, bool]]
+    """(value, is it the best of its column), in the order of the table's columns."""
+
+
+@dataclass(frozen=True)
+class Table:
+    direction: str
+    columns: list[tuple[str, str | None]]
+    """(score, which way is better)"""
+    rows: list[Row]
+    verdict: str
+
+
+def better(score: str) -> str | None:
+    """'lower' or 'higher': which is better for a score of this name; None where the name does not tell."""
+    words = set(re.split(r"[^a-z0-9]+", score.lower()))
+    return next((way for way, names in BETTER.items() if words & names), None)
+
+
+def tables(metrics: dict[str, Any]) -> list[Table]:
+    """One table for each direction in the rows of metrics.json."""
+    listed = metrics.get("rows")
+    rows = [r for r in listed if isinstance(r, dict)] if isinstance(listed, list) else []
+    directions = dict.fromkeys(str(r.get("direction", "")) for r in rows)
+    return [_table(d, [r for r in rows if str(r.get("direction", "")) == d]) for d in directions]
+
+
+def _table(direction: str, rows: list[dict[str, Any]]) -> Table:
+    names = dict.fromkeys(key for row in rows for key in row if not math.isnan(number(row[key])))
+    best = {name: _best([number(row.get(name)) for row in rows], better(name)) for name in names}
+    shown = []
+    for row in rows:
+        method = str(row.get("method", ""))
+        cells = [(digits(row.get(n)), len(rows) > 1 and number(row.get(n)) == best[n]) for n in names]
+        shown.append(Row(method, method == OURS, cells))
+    return Table(direction, [(name, better(name)) for name in names], shown, _verdict(rows, best))
+
+
+def _verdict(rows: list[dict[str, Any]], best: dict[str, float | None]) -> str:
+    """In one sentence, in which scores the model is better than every baseline; '' without baselines."""
+    ours = [row for row in rows if row.get("method") == OURS]
+    others = [row for row in rows if row.get("method") != OURS]
+    judged = [name for name, value in best.items() if value is not None]
+    if not (ours and others and judged):
+        return ""
+    won: list[str] = []
+    lost: list[str] = []
+    for name in judged:
+        alone = all(number(row.get(name)) != best[name] for row in others)
+        (won if alone and number(ours[0].get(name)) == best[name] else lost).append(name)
+    if not won:
+        return f"Does not beat the baselines in {_listed(lost, 'or')}."
+    but = f", but not in {_listed(lost, 'or')}" if lost else ""
+    return f"Beats every baseline in {_listed(won, 'and')}{but}."
+
+
+def progress(log: list[Record], clock: Clock) -> list[dict[str, Any]]:
+    """The scores measured while training: name, which way is better, the best and when, the last."""
+    rows = []
+    for name, points in curves(log, "metric", "scores").items():
+        way = better(name)
+        best = _best([value for _, value in points], way)
+        when = next((clock.label(images) for images, value in points if value == best), "")
+        last = digits(points[-1][1])
+        rows.append({"name": name, "better": way, "best": digits(best), "when": when, "last": last})
+    return rows
+
+
+def _best(values: list[float], way: str | None) -> float | None:
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite or way is None:
+        return None
+    return min(finite) if way == "lower" else max(finite)
+
+
+# -- curves --------------------------------------------------------------------------------------------------
+
+
+def curves(log: list[Record], kind: str, group: str) -> dict[str, list[Point]]:
+    """The curves in the records of a kind: of each name in the dict `group`, its points in order."""
+    found: dict[str, list[Point]] = {}
+    for record in log:
+        values = record.get(group) if record["kind"] == kind else None
+        for name, value in values.items() if isinstance(values, dict) else ():
+            found.setdefault(name, []).append((record["images"], number(value)))
+    return found
+
+
+def thin(points: list[Point], most: int = CURVE_POINTS) -> list[Point]:
+    """At most `most` (4 or more) of `points`: both ends, and of each stretch between them the lowest and the
+    highest, so that no spike is lost."""
+    if len(points) <= most:
+        return points
+    inner, stretches = points[1:-1], (most - 2) // 2
+    kept = [points[0]]
+    for i in range(stretches):
+        part = inner[len(inner) * i // stretches : len(inner) * (i + 1) // stretches]
+        part = [p for p in part if math.isfinite(p[1])] or part[:1]
+        kept += sorted({min(part, key=lambda p: p[1]), max(part, key=lambda p: p[1])})
+    return [*kept, points[-1]]
+
+
+def smooth(points: list[Point]) -> list[Point]:
+    """The mean over a centred window of a thirtieth of the curve; what is not finite is left out of it.
+
+    It is taken before `thin`, which keeps extremes and so would bias it.
+    """
+    reach = len(points) // 60
+    sums, counts = [0.0], [0]
+    for _, value in points:
+        sums.append(sums[-1] + (value if math.isfinite(value) else 0.0))
+        counts.append(counts[-1] + math.isfinite(value))
+    mean = []
+    for i, (x, _) in enumerate(points):
+        start, end = max(0, i - reach), min(len(points), i + reach + 1)
+        count = counts[end] - counts[start]
+        mean.append((x, (sums[end] - sums[start]) / count if count else math.nan))
+    return mean
+
+
+def chart(
+    title: str, lines: dict[str, list[Point]], clock: Clock, *, noisy: bool = False, way: str | None = None
+) -> dict[str, Any]:
+    """What report.js draws: thinned (x, y), smoothed (sx, sy) if `noisy`, the best point if a `way` is better.
+
+    Numbers are rounded to more than a screen can show; null where a value is not finite.
+    """
+
+    def columns(points: list[Point]) -> tuple[list[float], list[float | None]]:
+        xs = [float(f"{clock.at(x):.6g}") for x, _ in points]
+        return xs, [float(f"{y:.5g}") if math.isfinite(y) else None for _, y in points]
+
+    series = []
+    for name, points in lines.items():
+        x, y = columns(thin(points))
+        soft = smooth(points) if noisy else []
+        soft_x, soft_y = columns([*soft[: -1 : math.ceil(len(points) / (CURVE_POINTS / 3))], *soft[-1:]])
+        best = _best([value for _, value in points], way)
+        at = next(([clock.at(images), value] for images, value in points if value == best), None)
+        series.append({"name": name, "x": x, "y": y, "sx": soft_x, "sy": soft_y, "best": at})
+    return {"title": title, "better": way, "noisy": noisy, "series": series}
+
+
+def small_charts(log: list[Record], clock: Clock) -> list[dict[str, Any]]:
+    """A chart of each score, its directions together; then the learning rates and the speed."""
+    scores: dict[str, dict[str, list[Point]]] = {}
+    for name, points in curves(log, "metric", "scores").items():
+        direction, _, score = name.rpartition("/")
+        scores.setdefault(score, {})[direction or score] = points
+    charts = [chart(score, lines, clock, way=better(score)) for score, lines in scores.items()]
+    if rates := curves(log, "loss", "lr"):
+        charts.append(chart("Learning rate", rates, clock))
+    speed = [(r["images"], number(r["images_per_second"])) for r in log if "images_per_second" in r]
+    if speed:
+        charts.append(chart("Images a second", {"speed": speed}, clock, noisy=True))
+    return charts
+
+
+def diverged(losses: dict[str, list[Point]], clock: Clock) -> list[str]:
+    """A warning for each loss that was NaN or infinite."""
+    warnings = []
+    for name, points in losses.items():
+        if bad := [images for images, value in points if not math.isfinite(value)]:
+            share = f"{len(bad)} of {len(points)} records, first at {clock.label(bad[0])}"
+            warnings.append(f"{name} was not a finite number in {share}.")
+    return warnings
+
+
+# -- numbers in words ----------------------------------------------------------------------------------------
+
+
+def number(value: Any) -> float:
+    """`value` as a float, NaN where it is not a number."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+
+
+def finite_or(value: Any, otherwise: float) -> float:
+    """`value` as a float, `otherwise` where it is not a finite number."""
+    return number(value) if math.isfinite(number(value)) else otherwise
+
+
+def digits(value: Any, count: int = 4) -> str:
+    """A measured number with `count` digits, an integer whole, and a dash for what is neither."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return thousands(value)
+    return f"{number(value):#.{count}g}".rstrip(".") if math.isfinite(number(value)) else "–"
+
+
+def short(value: float) -> str:
+    return thousands(value) if value >= 1e4 else f"{round(value, 1):g}"
+
+
+def thousands(value: float) -> str:
+    return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes < 48 * 60 else f"{minutes / 1440:.1f} days"
+
+
+def _listed(names: list[str], word: str) -> str:
+    return f" {word} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
