@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import psutil
 import torch
 
 from gesso.errors import UsageError
@@ -44,6 +45,9 @@ class Accelerator:
     peak_memory: Callable[[], int]
     """Bytes at the highest point of this process."""
     reset_peak_memory: Callable[[], None]
+    free_memory: Callable[[], int]
+    """Bytes that an allocation could still have."""
+    allow_tf32: Callable[[bool], None]
     nominal_flops: float
     """A usual float32 rate of this kind in FLOP/s, for estimates that must not vary from call to call."""
 
@@ -67,6 +71,11 @@ def _cpu_peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def _cuda_allow_tf32(allow: bool) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = allow
+    torch.backends.cudnn.allow_tf32 = allow
+
+
 def _cuda_precisions() -> tuple[str, ...]:
     return ("fp32", "tf32", "bf16") if torch.cuda.get_device_capability() >= (8, 0) else ("fp32",)
 
@@ -88,6 +97,8 @@ ACCELERATORS: dict[str, Accelerator] = {
         synchronize=torch.cuda.synchronize,
         peak_memory=torch.cuda.max_memory_allocated,
         reset_peak_memory=torch.cuda.reset_peak_memory_stats,
+        free_memory=lambda: torch.cuda.mem_get_info()[0],
+        allow_tf32=_cuda_allow_tf32,
         nominal_flops=2e13,
     ),
     "mps": Accelerator(
@@ -100,6 +111,8 @@ ACCELERATORS: dict[str, Accelerator] = {
         synchronize=torch.mps.synchronize,
         peak_memory=lambda: torch.mps.driver_allocated_memory(),
         reset_peak_memory=_nothing,
+        free_memory=lambda: torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory(),
+        allow_tf32=lambda allow: None,
         nominal_flops=4e12,
     ),
     "cpu": Accelerator(
@@ -112,6 +125,8 @@ ACCELERATORS: dict[str, Accelerator] = {
         synchronize=_nothing,
         peak_memory=_cpu_peak_memory,
         reset_peak_memory=_nothing,
+        free_memory=lambda: int(psutil.virtual_memory().available),
+        allow_tf32=lambda allow: None,
         nominal_flops=1.5e11,
     ),
 }
@@ -171,6 +186,7 @@ def choose_compile(flag: Switch, device: torch.device, step_flops: float, steps:
 
 COMPILE_PAYS_AFTER = 600.0
 """Seconds of estimated arithmetic from which a minute of compiling is won back several times."""
+
 
 def measure_matmul_peak(device: torch.device, dtype: torch.dtype, side: int = 2048, seconds: float = 1.0) -> float:
     """FLOP/s of the best of repeated square matrix products of `side`, timed for about `seconds`."""

@@ -13,7 +13,9 @@ import json
 import types
 import typing
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import tyro
 
 from gesso.errors import CheckpointError, UsageError
 
@@ -33,9 +35,7 @@ class Data:
     """Folder of the data set, or builtin:streets for the rendered streets that gesso carries."""
     layout: Literal["auto", "pairs", "folders", "unpaired"] = "auto"
     """pairs: A and B side by side in one file; folders: A/ and B/ matched by name; unpaired: trainA/ trainB/."""
-    preprocess: Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"] = (
-        "resize_and_crop"
-    )
+    preprocess: Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"] = "resize_and_crop"
     """resize_and_crop: to load_size x load_size, then a random crop; scale_width: width to load_size, aspect kept."""
     load_size: int = 286
     """Side (or width) in pixels to which an image is resized before the crop."""
@@ -195,14 +195,14 @@ class Recipe:
 
     model: ClassVar[str]
 
-    recipe: str
+    recipe: tyro.conf.Suppress[str]
     """Name of the recipe this one came from."""
     data: Data = field(default_factory=Data)
-    epochs: float = 200
+    epochs: Annotated[float, tyro.conf.arg(aliases=("-e",))] = 200
     """Passes over the training set (the longer domain, where there are two)."""
-    batch_size: int = 1
+    batch_size: Annotated[int, tyro.conf.arg(aliases=("-b",))] = 1
     """Images a step, of each domain."""
-    precision: Precision = "auto"
+    precision: Annotated[Precision, tyro.conf.arg(aliases=("-d",))] = "auto"
     """Arithmetic of the networks; weights and losses stay float32. auto: the device's best."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps, …"""
@@ -357,6 +357,14 @@ class CycleGANRecipe(Recipe):
     model: ClassVar[str] = "cyclegan"
 
     loss: CycleGANLoss = field(default_factory=CycleGANLoss)
+
+    def checked(self) -> Self:
+        if self.data.channels_a != self.data.channels_b and self.loss.lambda_identity > 0:
+            raise UsageError(
+                f"--data.channels-a {self.data.channels_a} and --data.channels-b {self.data.channels_b}: the identity "
+                "loss needs equal channels; leave it out with --loss.lambda-identity 0"
+            )
+        return super().checked()
 
 
 RECIPE_TYPES: dict[str, type[Recipe]] = {"cyclegan": CycleGANRecipe, "pix2pix": Pix2PixRecipe}

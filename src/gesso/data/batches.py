@@ -112,6 +112,14 @@ class Batches:
         self.position += self._batch * self._world
         return self._to_device(host)
 
+    def rewind(self, position: int) -> None:
+        """Go on at `position`, as if nothing had been drawn."""
+        for future in self._ahead:
+            future.cancel()
+        self._ahead.clear()
+        self.position = self._next = position
+        self.seconds_waited = 0.0
+
     def close(self) -> None:
         """Stop the threads. Batches prepared ahead are dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -137,9 +145,7 @@ class Batches:
             )
         return HostBatch(samples, chosen)
 
-    def _crop_on_host(
-        self, images: list[np.ndarray], chosen: list[Window]
-    ) -> tuple[list[np.ndarray], list[Window]]:
+    def _crop_on_host(self, images: list[np.ndarray], chosen: list[Window]) -> tuple[list[np.ndarray], list[Window]]:
         """Images of different sizes cannot be stacked before they are cropped."""
         size = self._crop
         if size is None:

@@ -9,13 +9,12 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from gesso.data.folders import Picture, Split, find_split, splits
 from gesso.data.images import read_image
-from gesso.data.streets import street_pair
 from gesso.errors import BadImage, DataError, UsageError
 from gesso.recipe import BUILTIN_STREETS, Data
 
@@ -102,7 +101,7 @@ class FolderSource:
 class StreetsSource:
     """The built-in streets. Unpaired domains show different streets, paired ones the same."""
 
-    COUNTS = {"train": 1000, "val": 100, "test": 100}
+    COUNTS: ClassVar = {"train": 1000, "val": 100, "test": 100}
     SEED = 2026
 
     def __init__(self, split: str, data: Data, unpaired: bool) -> None:
@@ -116,9 +115,7 @@ class StreetsSource:
         self._first = {"A": first, "B": first if self.paired else first + 5_000_000}
         print_ = f"streets {self.SEED} {self._size}"
         if self.paired:
-            self.units = tuple(
-                Unit(f"street {first + i}", (("A", i), ("B", i)), print_) for i in range(count)
-            )
+            self.units = tuple(Unit(f"street {first + i}", (("A", i), ("B", i)), print_) for i in range(count))
         else:
             self.units = tuple(
                 Unit(f"street {self._first[role] + i}", ((role, i),), print_)
@@ -128,6 +125,8 @@ class StreetsSource:
 
     def decode(self, unit: Unit) -> dict[Slot, np.ndarray]:
         role, i = unit.slots[0]
+        from gesso.data.synth import street_pair
+
         photo, labels = street_pair(self.SEED, self._first[role] + i, self._size)
         both = {"A": photo, "B": labels}
         return {slot: both[slot[0]] for slot in unit.slots}
@@ -167,16 +166,11 @@ def existing_splits(data: Data) -> tuple[str, ...]:
 
 
 def evaluation_split(data: Data, asked: str, order: tuple[str, ...]) -> str:
-    """The split to score: the one asked for, else the first of `order` that exists."""
+    """The split to score: the one asked for, else the first of `order` that exists, else train itself."""
     there = existing_splits(data)
-    if asked != "auto":
-        if asked not in there:
-            raise DataError(f"{data.root}: no {asked} split here; there is {', '.join(there) or 'none'}")
-        return asked
-    for name in order:
-        if name in there:
-            return name
-    raise DataError(f"{data.root}: neither {' nor '.join(order)} here, so there is nothing to score on")
+    if asked != "auto" and asked not in there:
+        raise DataError(f"{data.root}: no {asked} split here; there is {', '.join(there) or 'none'}")
+    return asked if asked != "auto" else next((name for name in order if name in there), "train")
 
 
 def _fingerprint(path: Path) -> str:

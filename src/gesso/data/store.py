@@ -40,7 +40,7 @@ def _silent(done: int, total: int) -> None:
     pass
 
 
-class _NoRoom(Exception):
+class _NoRoomError(Exception):
     """The cache would be larger than it may be."""
 
 
@@ -115,7 +115,7 @@ def open_store(source: Source, fit: Fit, data: Data, say: Say, progress: Progres
     if not reason:
         try:
             bad = _build(folder, source, fit, data, progress)
-        except _NoRoom as error:
+        except _NoRoomError as error:
             reason = str(error)
         except OSError as error:
             reason = f"no cache in {root}: {error.strerror or error}"
@@ -139,10 +139,10 @@ def _build(folder: Path, source: Source, fit: Fit, data: Data, progress: Progres
         expected = _expected_bytes(source, fit)
         limit = int(data.cache_limit_gb * 1e9)
         if expected > limit:
-            raise _NoRoom(f"about {expected / 1e9:.1f} GB are more than --data.cache-limit-gb {limit / 1e9:g}")
+            raise _NoRoomError(f"about {expected / 1e9:.1f} GB are more than --data.cache-limit-gb {limit / 1e9:g}")
         free = shutil.disk_usage(folder.parent).free
         if expected > free * 0.9:
-            raise _NoRoom(f"about {expected / 1e9:.1f} GB do not fit on the disk ({free / 1e9:.1f} GB free)")
+            raise _NoRoomError(f"about {expected / 1e9:.1f} GB do not fit on the disk ({free / 1e9:.1f} GB free)")
         beside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".tmp", dir=folder.parent))
         try:
             index = _write_samples(beside, source, fit, data, limit, progress)
@@ -169,7 +169,7 @@ def _write_samples(
                 # Samples of two bytes must stay aligned behind an odd number of one-byte samples.
                 file.write(b"\0" * (-file.tell() % 8))
             if file.tell() > limit:
-                raise _NoRoom(f"more than --data.cache-limit-gb {limit / 1e9:g}")
+                raise _NoRoomError(f"more than --data.cache-limit-gb {limit / 1e9:g}")
         size = file.tell()
         file.flush()
         os.fsync(file.fileno())

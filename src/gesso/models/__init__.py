@@ -1,0 +1,16 @@
+"""One file a model: its losses in the order of the paper, its training step from top to bottom, its predict."""
+
+from typing import Any
+
+from gesso.models.base import Model
+from gesso.models.cyclegan import CycleGAN
+from gesso.models.pix2pix import Pix2Pix
+from gesso.recipe import Recipe
+
+MODELS: dict[str, type[Any]] = {"cyclegan": CycleGAN, "pix2pix": Pix2Pix}
+
+
+def build_model(recipe: Recipe) -> Model:
+    """The model that `recipe` describes, its networks not yet initialised and on the CPU."""
+    model: Model = MODELS[recipe.model](recipe)
+    return model

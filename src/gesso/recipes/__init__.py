@@ -1,0 +1,17 @@
+"""Every recipe by name. To compare two, read them side by side; to add one, write a function and a line here."""
+
+from collections.abc import Callable
+
+from gesso.recipe import Recipe
+from gesso.recipes.cyclegan import cyclegan, cyclegan_demo, cyclegan_gaudi, cyclegan_mindspore
+from gesso.recipes.pix2pix import pix2pix, pix2pix_demo, pix2pix_resnet9
+
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "pix2pix": pix2pix,
+    "pix2pix-resnet9": pix2pix_resnet9,
+    "pix2pix-demo": pix2pix_demo,
+    "cyclegan": cyclegan,
+    "cyclegan-gaudi": cyclegan_gaudi,
+    "cyclegan-mindspore": cyclegan_mindspore,
+    "cyclegan-demo": cyclegan_demo,
+}

@@ -1,0 +1,369 @@
+"""The command line: thin, and quick to answer.
+
+A visible table names every command. Only the chosen one builds its parser, and torch is imported only inside a
+command that needs it, so that help is instant. A user's mistake ends in one line on standard error and exit
+code 2; an interrupt in 130.
+"""
+
+import contextlib
+import dataclasses
+import io
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import tyro
+
+import gesso
+from gesso.errors import GessoError, UsageError
+from gesso.recipe import Direction, Precision, Recipe
+from gesso.recipes import RECIPES
+
+T = TypeVar("T")
+Flag = tyro.conf.arg
+Positional = tyro.conf.Positional
+
+
+def parse(form: Callable[..., T], arguments: Sequence[str], name: str, example: str, default: Any = None) -> T:
+    """`arguments` as tyro reads them for `form`. UsageError in one line where they do not fit."""
+    errors = io.StringIO()
+    options = {} if default is None else {"default": default}
+    description = f"{(form.__doc__ or '').strip()}\n\nExample: {example}"
+    try:
+        with contextlib.redirect_stderr(errors):
+            return tyro.cli(form, prog=f"gesso {name}", args=list(arguments), description=description, **options)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UsageError(_one_line(errors.getvalue(), name)) from None
+
+
+def _one_line(box: str, name: str) -> str:
+    """The first message of tyro's box of errors, and what it thinks was meant."""
+    lines = [line.strip(" │|╭╮╰╯─-") if set(line) <= set("╭╮╰╯─ ") else line.strip("│ ") for line in box.splitlines()]
+    text = [line for line in lines if line and not line.startswith(("╭", "╰", "─"))]
+    rule = next((i for i, line in enumerate(lines) if line.startswith("──") and i > 0), len(lines))
+    message = " ".join(line for line in lines[:rule] if line in text)
+    meant = [match[0] for line in text if (match := re.match(r"(-[\w.-]+(, )?)+", line))]
+    mend = f"; perhaps you meant {meant[0]}" if "Perhaps you meant" in box and meant else ""
+    return f"{message or 'cannot read the command line'}{mend}; see gesso {name} --help"
+
+
+@dataclass
+class TrainOptions:
+    """Where a training run goes."""
+
+    recipe: Any
+    runs: Path = Path("runs")
+    """Folder in which runs lie."""
+    name: str = ""
+    """Name of this run's folder; empty means RECIPE-DATA."""
+    overwrite: bool = False
+    """Move a run that has this name already aside, to NAME.old-1 and so on, instead of going on with it."""
+
+
+def train(arguments: Sequence[str]) -> int:
+    """Train a recipe. The same command again goes on where it stopped."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(
+            "usage: gesso train RECIPE [OPTIONS]\n\n" + _recipes() + "\n\ngesso train RECIPE --help lists the options."
+        )
+        print("\nExample: gesso train pix2pix --data.root datasets/facades --direction BtoA -b 1 -e 200")
+        return 0 if arguments else 2
+    name, *flags = arguments
+    if name not in RECIPES:
+        raise UsageError(f"train {name}: no such recipe; there are {', '.join(RECIPES)}")
+    recipe = RECIPES[name]()
+    form = dataclasses.make_dataclass(
+        "Train", [("recipe", Annotated[type(recipe), Flag(name="")])], bases=(TrainOptions,)
+    )
+    form.__doc__ = RECIPES[name].__doc__
+    options = parse(form, flags, f"train {name}", _example(RECIPES[name]), form(recipe))
+    from gesso.engine.train import train as run
+
+    return _report(run(options.recipe, runs=options.runs, name=options.name, overwrite=options.overwrite))
+
+
+def _recipes() -> str:
+    width = max(map(len, RECIPES))
+    summaries = {name: (make.__doc__ or "").strip().splitlines()[0] for name, make in RECIPES.items()}
+    return "recipes:\n" + "\n".join(f"  {name:<{width}}  {summary}" for name, summary in summaries.items())
+
+
+def _example(make: Callable[[], Recipe]) -> str:
+    """The command in a recipe's docstring."""
+    lines = (make.__doc__ or "").splitlines()
+    return next(line.split("command", 1)[1].strip() for line in lines if line.strip().startswith("command"))
+
+
+def _report(run: Any) -> int:
+    print(f"report: {run.path / 'index.html'}")
+    return 0 if run.finished else 130
+
+
+def resume(arguments: Sequence[str]) -> int:
+    """Go on with a run from its last whole checkpoint."""
+
+    def form(
+        run: Positional[Path], *, epochs: Annotated[float | None, Flag(aliases=("-e",))] = None
+    ) -> tuple[Any, ...]:
+        """Go on with a run from its last whole checkpoint, to the same weights as if it had not stopped.
+
+        Args:
+            run: Folder of the run.
+            epochs: Train to this many epochs instead; the learning rates follow the new length.
+        """
+        return run, epochs
+
+    run, epochs = parse(form, arguments, "resume", "gesso resume runs/pix2pix-facades")
+    from gesso.engine.train import resume as go_on
+
+    return _report(go_on(run, epochs=epochs))
+
+
+def evaluate(arguments: Sequence[str]) -> int:
+    """Score a run beside its baselines, the protocol under the table."""
+
+    def form(
+        run: Positional[Path],
+        *,
+        checkpoint: str = "best",
+        split: Literal["auto", "train", "val", "test"] = "auto",
+        data_root: str = "",
+        batch_size: Annotated[int, Flag(aliases=("-b",))] = 8,
+        device: str = "auto",
+        precision: Annotated[Precision, Flag(aliases=("-d",))] = "auto",
+    ) -> tuple[Any, ...]:
+        """Score a run beside two baselines, the input copied and the mean target, and write metrics.json.
+
+        Args:
+            run: Folder of the run, or of one of its checkpoints.
+            checkpoint: best, latest, or the number of one.
+            split: Images to score; auto: test, or val where there is no test.
+            data_root: Another data set than the run's own.
+            batch_size: Images at once.
+            device: auto, cpu, cuda, …
+            precision: Arithmetic of the networks.
+        """
+        return run, checkpoint, split, data_root, batch_size, device, precision
+
+    values = parse(form, arguments, "evaluate", "gesso evaluate runs/pix2pix-facades --split test")
+    from gesso.engine.score import score_run
+
+    for line in score_run(*values):
+        print(line)
+    return 0
+
+
+def translate(arguments: Sequence[str]) -> int:
+    """Translate a picture or a folder of pictures of any size."""
+
+    def form(
+        run: Positional[Path],
+        inputs: Positional[Path],
+        *,
+        out: Annotated[Path, Flag(aliases=("-o",))],
+        direction: Direction | None = None,
+        checkpoint: str = "best",
+        format: Literal["png", "tif", "jpg", "webp", "same"] = "png",
+        batch_size: Annotated[int, Flag(aliases=("-b",))] = 4,
+        mode: Literal["recipe", "eval", "train"] = "recipe",
+        resize: int = 0,
+        existing: Literal["refuse", "skip", "replace"] = "refuse",
+        device: str = "auto",
+        precision: Annotated[Precision, Flag(aliases=("-d",))] = "auto",
+        max_pixels: int = 100_000_000,
+    ) -> dict[str, Any]:
+        """Translate a picture, or every picture in a folder and its sub-folders, at its own size.
+
+        Args:
+            run: Folder of the run, or of one of its checkpoints.
+            inputs: A picture or a folder.
+            out: Folder for the results; names and sub-folders are kept.
+            direction: AtoB or BtoA, where the model has both.
+            checkpoint: best, latest, or the number of one.
+            format: Of the results; 16-bit pictures stay 16-bit in png and tif.
+            batch_size: Pictures of one size at once.
+            mode: Dropout and batch statistics off (eval), on (train), or as the recipe says.
+            resize: Shrink the longer side to this for the network, then grow the result back; 0 does not.
+            existing: What to do where a result is there already.
+            device: auto, cpu, cuda, …
+            precision: Arithmetic of the network.
+            max_pixels: Refuse a picture with more.
+        """
+        return dict(
+            run=run, inputs=inputs, out=out, direction=direction, checkpoint=checkpoint, suffix=format, resize=resize,
+            batch_size=batch_size, mode=mode, existing=existing, device=device, precision=precision,
+            max_pixels=max_pixels,
+        )  # fmt: skip
+
+    values = parse(form, arguments, "translate", "gesso translate runs/cyclegan-horse2zebra photos/ -o out/")
+    from gesso.predicting.folder import translate_folder
+
+    done = translate_folder(**values)
+    for error in done.bad:
+        print(f"gesso: {error}", file=sys.stderr)
+    print(f"{done.written} written to {values['out']}, {done.skipped} there already, {len(done.bad)} could not be read")
+    return 2 if done.bad else 0
+
+
+def synth(arguments: Sequence[str]) -> int:
+    """Render the built-in streets into a folder."""
+    from gesso.data.synth import KINDS
+
+    def form(
+        kind: Positional[Literal["pairs", "unpaired", "classes", "cityscapes"]],
+        out: Positional[Path],
+        *,
+        count: int = 400,
+        size: int = 256,
+        seed: int = 0,
+    ) -> tuple[Any, ...]:
+        """Render the built-in streets into a folder: pairs, unpaired folders, class folders or Cityscapes' layout.
+
+        Args:
+            kind: Layout of the folder.
+            out: Folder to make; it must be empty.
+            count: Training images; a tenth as many are made for validation and for test.
+            size: Height in pixels.
+            seed: Other seeds show other streets.
+        """
+        return kind, out, count, size, seed
+
+    kind, out, count, size, seed = parse(form, arguments, "data synth", "gesso data synth pairs datasets/streets")
+    from gesso.progress import Bar
+
+    with Bar(f"rendering {kind}") as bar:
+        written = KINDS[kind](out, count=count, size=size, seed=seed, progress=bar.update)
+    print(f"{out}: {written}")
+    return 0
+
+
+def check(arguments: Sequence[str]) -> int:
+    """List every unreadable, empty, truncated or odd file of a data set."""
+
+    def form(folder: Positional[Path], *, max_pixels: int = 100_000_000) -> tuple[Any, ...]:
+        """Read every file of a data set and list the unreadable, empty, truncated and odd ones with the reason.
+
+        Args:
+            folder: The data set.
+            max_pixels: An image with more counts as unreadable.
+        """
+        return folder, max_pixels
+
+    folder, max_pixels = parse(form, arguments, "data check", "gesso data check datasets/facades")
+    from gesso.data.check import check as check_folder
+    from gesso.data.check import format_report
+
+    report = check_folder(folder, max_pixels)
+    print(format_report(report))
+    return 2 if report.bad else 0
+
+
+def data(arguments: Sequence[str]) -> int:
+    """Make, fetch and check data sets."""
+    commands = {"synth": synth, "check": check}
+    if not arguments or arguments[0] not in commands:
+        lines = [f"  {name:<7} {_summary(run)}" for name, run in commands.items()]
+        text = "usage: gesso data COMMAND\n\n" + "\n".join(lines)
+        text += "\n\nExample: gesso data check datasets/facades"
+        if arguments and arguments[0] not in ("-h", "--help"):
+            raise UsageError(f"data {arguments[0]}: no such command; there are {', '.join(commands)}")
+        print(text)
+        return 0 if arguments else 2
+    return commands[arguments[0]](arguments[1:])
+
+
+def doctor(arguments: Sequence[str]) -> int:
+    """Show the hardware, what gesso would choose on it, and why."""
+
+    def form() -> None:
+        """Show the hardware, the versions, what gesso would choose on this machine, and why."""
+
+    parse(form, arguments, "doctor", "gesso doctor")
+    from gesso.engine.doctor import examine
+
+    for line in examine():
+        print(line)
+    return 0
+
+
+def demo(arguments: Sequence[str]) -> int:
+    """Train a small translator on the built-in streets and show its report."""
+
+    def form(*, runs: Path = Path("runs"), open: bool = True) -> tuple[Any, ...]:
+        """Train a small translator on the built-in streets in a few minutes and show its report.
+
+        Args:
+            runs: Folder in which runs lie.
+            open: Open the report in a browser, where there is a screen.
+        """
+        return runs, open
+
+    runs, show = parse(form, arguments, "demo", "gesso demo")
+    from gesso.engine.train import train as run
+
+    done = run(RECIPES["pix2pix-demo"](), runs=runs, name="demo")
+    if show and done.finished and (os.environ.get("DISPLAY") or sys.platform in ("darwin", "win32")):
+        import webbrowser
+
+        webbrowser.open((done.path / "index.html").resolve().as_uri())
+    return _report(done)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "train": train,
+    "resume": resume,
+    "evaluate": evaluate,
+    "translate": translate,
+    "data": data,
+    "doctor": doctor,
+    "demo": demo,
+}
+
+
+def _summary(run: Callable[[Sequence[str]], int]) -> str:
+    return (run.__doc__ or "").splitlines()[0]
+
+
+def _help() -> str:
+    lines = "\n".join(f"  {name:<10} {_summary(run)}" for name, run in COMMANDS.items())
+    return (
+        f"gesso {gesso.__version__}: image translation that trains, resumes, scores and ships\n\n"
+        f"usage: gesso COMMAND [OPTIONS]\n\n{lines}\n\n"
+        "gesso COMMAND --help shows a command's options, their defaults and an example.\n\n"
+        "Example: gesso train pix2pix --data.root datasets/facades --direction BtoA"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Gives its exit code: 0, 2 for what a user can mend, 130 for an interrupt."""
+    name, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
+    try:
+        if name in ("-h", "--help"):
+            print(_help())
+            return 0
+        if name in ("-V", "--version"):
+            print(gesso.__version__)
+            return 0
+        if name not in COMMANDS:
+            raise UsageError(f"{name}: no such command; there are {', '.join(COMMANDS)}")
+        return COMMANDS[name](rest)
+    except GessoError as error:
+        print(f"gesso: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("gesso: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output, such as head, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno is None:
+            raise
+        print(f"gesso: {error.filename or 'the system'}: {error.strerror}", file=sys.stderr)
+        return 2

@@ -1,0 +1,27 @@
+"""An exponential moving average of the generators' weights (Karras et al. 2018, section 5; Polyak averaging)."""
+
+import copy
+
+import torch
+from torch import nn
+
+
+class Average:
+    """Follows `networks` with a half-life counted in images, so that it does not change with the batch size.
+
+    Made before the networks are wrapped for precision and compilation; `networks` are plain copies.
+    """
+
+    def __init__(self, networks: dict[str, nn.Module], half_life: float) -> None:
+        self.networks = {name: copy.deepcopy(network).requires_grad_(False) for name, network in networks.items()}
+        self._half_life = half_life
+
+    @torch.no_grad()
+    def update(self, networks: dict[str, nn.Module], images: int) -> None:
+        """Move towards `networks`, which have seen `images` more images."""
+        weight = 1 - 0.5 ** (images / self._half_life)
+        for name, average in self.networks.items():
+            live = networks[name]
+            torch._foreach_lerp_(list(average.parameters()), list(live.parameters()), weight)
+            for kept, seen in zip(average.buffers(), live.buffers(), strict=True):
+                kept.copy_(seen)

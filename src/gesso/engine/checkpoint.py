@@ -1,0 +1,196 @@
+"""Checkpoints that are whole or not there.
+
+`checkpoints/NNN/` (NNN: images seen) holds one safetensors file a network, `training.pt` with optimizers, pools
+and weight averages (loaded with weights_only), and a manifest with a digest of each file. It is written beside,
+synced, then renamed, so a kill at any moment leaves the checkpoints that were there. `latest` and `best` are
+one-line files that name one. Reading verifies every digest; a damaged checkpoint is reported and the one
+before it is used.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gesso.engine.files import disk_errors, sync_folder, write_atomically
+from gesso.errors import CheckpointError
+
+MANIFEST, TRAINING = "manifest.json", "training.pt"
+Weights = dict[str, dict[str, Tensor]]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole, verified checkpoint."""
+
+    path: Path
+    images: int
+    model: str
+    weights: Weights
+    """state_dict of each network by name; with averaging, also NAME_ema."""
+    progress: dict[str, Any]
+    """What the loop must remember: the best score so far and the like; JSON."""
+
+    def training(self) -> dict[str, Any]:
+        """Optimizers, pools and what else only a resume needs."""
+        path = self.path / TRAINING
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch.load raises whatever the damage leads to
+            raise CheckpointError(f"{path}: cannot be read: {error}") from None
+        return state
+
+
+def save(
+    run: Path, images: int, model: str, weights: Weights, training: dict[str, Any], progress: dict[str, Any]
+) -> Path:
+    """Write `run/checkpoints/NNN` and name it in `latest`. DiskError leaves everything as it was."""
+    root = run / "checkpoints"
+    path = root / f"{images:09d}"
+    beside = root / f".{path.name}.{os.getpid()}.tmp"
+    with disk_errors(path):
+        try:
+            beside.mkdir(parents=True)
+            for name, tensors in weights.items():
+                save_file({key: t.detach().cpu().contiguous() for key, t in tensors.items()}, _file(beside, name))
+            torch.save(training, beside / TRAINING)
+            files = {file.name: _sync_and_digest(file) for file in sorted(beside.iterdir())}
+            manifest = {"model": model, "images": images, "progress": progress, "files": files}
+            write_atomically(beside / MANIFEST, _manifest_text(manifest))
+            sync_folder(beside)
+            if path.exists():  # only a damaged one, or one from before a resume that went further back
+                _discard(path)
+            beside.rename(path)
+            sync_folder(root)
+        except (SafetensorError, RuntimeError) as error:  # both hide the OSError of a full disk in their text
+            raise OSError(None, str(error)) from error
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    write_atomically(root / "latest", path.name + "\n")
+    return path
+
+
+def mark_best(run: Path, path: Path) -> None:
+    """Name `path` in `best`."""
+    write_atomically(run / "checkpoints" / "best", path.name + "\n")
+
+
+def prune(run: Path, keep: int) -> None:
+    """Remove all but the newest `keep` checkpoints and the best; 0 keeps all."""
+    root = run / "checkpoints"
+    best = _named(root, "best")
+    for path in list_checkpoints(run)[: -keep or None] if keep else []:
+        if path.name != best:
+            _discard(path)
+
+
+def sweep(run: Path) -> None:
+    """Remove what an interrupted save or prune left behind."""
+    for left in (run / "checkpoints").glob(".*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """The run's checkpoints, oldest first, not verified."""
+    root = run / "checkpoints"
+    return sorted(path for path in root.glob("[0-9]*") if path.is_dir()) if root.is_dir() else []
+
+
+def read(path: Path) -> Checkpoint:
+    """The checkpoint in folder `path`. CheckpointError where it is not one, or any of its bytes changed."""
+    try:
+        text = (path / MANIFEST).read_text()
+        manifest = json.loads(text)
+        del manifest["digest"]
+        if _manifest_text(manifest) != text:
+            raise ValueError
+        files: dict[str, str] = manifest["files"]
+        model, images, progress = str(manifest["model"]), int(manifest["images"]), dict(manifest["progress"])
+    except OSError:
+        raise CheckpointError(f"{path}: not a checkpoint, there is no readable {MANIFEST}") from None
+    except (ValueError, KeyError, TypeError):
+        raise CheckpointError(f"{path}: damaged, {MANIFEST} is not what was written") from None
+    weights: Weights = {}
+    for name, digest in files.items():
+        if Path(name).name != name:
+            raise CheckpointError(f"{path}: damaged, {MANIFEST} names a file outside the checkpoint")
+        file = path / name
+        if not file.is_file():
+            raise CheckpointError(f"{path}: damaged, {name} is missing")
+        if _digest(file) != digest:
+            raise CheckpointError(f"{path}: damaged, {name} is not what was written")
+        if file.suffix == ".safetensors":
+            weights[file.stem] = load_file(file)
+    return Checkpoint(path, images, model, weights, progress)
+
+
+def find(run: Path, which: str, say: Say) -> Checkpoint:
+    """The run's `latest` or `best` checkpoint, or the one named `which`.
+
+    Where it is damaged, `say` gets a line and the newest whole one before it is used.
+    """
+    root = run / "checkpoints"
+    there = list_checkpoints(run)
+    if not there:
+        raise CheckpointError(f"{run}: no checkpoint here yet")
+    name = which
+    if which == "latest":
+        name = there[-1].name
+    elif which == "best":
+        name = _named(root, "best") or there[-1].name
+    elif which.isdigit():
+        name = f"{int(which):09d}"
+    if name not in {path.name for path in there}:
+        choices = ", ".join(path.name for path in there)
+        raise CheckpointError(f"{run}: no checkpoint {which}; there are latest, best, {choices}")
+    for path in reversed([path for path in there if path.name <= name]):
+        try:
+            return read(path)
+        except CheckpointError as error:
+            say(f"{error}; looking for the one before it")
+    raise CheckpointError(f"{run}: no whole checkpoint is left; train again with --overwrite")
+
+
+def _manifest_text(manifest: dict[str, Any]) -> str:
+    """The manifest with a digest of itself, so that no byte of a checkpoint goes unwatched."""
+    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    return json.dumps({"digest": digest, **manifest}, indent=2) + "\n"
+
+
+def _file(folder: Path, network: str) -> Path:
+    return folder / f"{network}.safetensors"
+
+
+def _named(root: Path, pointer: str) -> str:
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return (root / pointer).read_text().strip()
+    return ""
+
+
+def _discard(path: Path) -> None:
+    """Remove a checkpoint so that a kill in the middle leaves none that looks whole."""
+    gone = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
+    path.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _sync_and_digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+    return _digest(file)

@@ -1,0 +1,51 @@
+"""Writing so that a reader, a kill or a full disk never meets half a file."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from gesso.errors import DiskError
+
+_MENDS = {
+    errno.ENOSPC: "the disk is full; free some space and give the same command again",
+    errno.EDQUOT: "your disk quota is used up; free some space and give the same command again",
+    errno.EROFS: "the disk is read-only; name another folder",
+    errno.EACCES: "permission denied; name another folder",
+    errno.EPERM: "permission denied; name another folder",
+}
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """OSErrors about the disk become one line that names `path` and the mend."""
+    try:
+        yield
+    except OSError as error:
+        mend = _MENDS.get(error.errno or 0, error.strerror or str(error))
+        raise DiskError(f"{path} cannot be written: {mend}") from error
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """`path` holds either what it held or all of `content`. DiskError where the disk refuses."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with disk_errors(path):
+        try:
+            with beside.open("wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside `folder` survive a loss of power, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

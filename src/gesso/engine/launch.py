@@ -1,0 +1,116 @@
+"""From a recipe to a model that is ready to train or to translate on its device.
+
+What is put around the networks, and only here: the device, the memory format, autocast and compilation. A
+model's own code calls its networks as plain modules and never speaks of any of these.
+"""
+
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from gesso.devices import Choice, choose_compile, choose_device, choose_precision, facts
+from gesso.engine.average import Average
+from gesso.errors import UsageError
+from gesso.models import build_model
+from gesso.models.base import Model
+from gesso.networks.macs import macs
+from gesso.recipe import Precision, Recipe
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What gesso chose for this machine. Recorded in the run and used again by a resume."""
+
+    device: Choice[torch.device]
+    precision: Choice[str]
+    channels_last: Choice[bool]
+    compile: Choice[bool]
+
+    def as_dict(self) -> dict[str, Choice[Any]]:
+        return {
+            "device": self.device,
+            "precision": self.precision,
+            "channels_last": self.channels_last,
+            "compile": self.compile,
+        }
+
+
+def choose(recipe: Recipe, model: Model, images: float, before: dict[str, Any]) -> Choices:
+    """Choose for a run over `images` images; `before` are the recorded choices of the run that is resumed.
+
+    What was chosen automatically is not chosen again: another arithmetic would not end in the same weights.
+    """
+    recorded = {name: entry["value"] for name, entry in before.items()}
+    device = choose_device(recipe.device)
+    if recorded.get("device") == str(device.value):
+        precision = Choice(recorded["precision"], "as the run began")
+        compiled = Choice(recorded["compile"] == "True", "as the run began")
+    else:
+        precision = choose_precision(recipe.precision, device.value)
+        flops = step_flops(recipe, model) * recipe.batch_size
+        compiled = choose_compile(recipe.compile, device.value, flops, images / recipe.batch_size)
+    channels_last = facts(device.value).channels_last
+    if compiled.value and not channels_last.value:
+        channels_last = Choice(True, "compiled convolutions run faster channels_last")
+    return Choices(device, precision, channels_last, compiled)
+
+
+def step_flops(recipe: Recipe, model: Model) -> float:
+    """Floating point operations of one training step on one image of each domain; a multiply-add counts two."""
+    side = recipe.data.crop_size
+    total = 0.0
+    for name, passes in model.forward_passes().items():
+        network = model.networks[name]
+        channels = next(parameter.shape[1] for parameter in network.parameters() if parameter.dim() == 4)
+        side_there = max(side, getattr(network, "multiple", 1))
+        image = torch.empty(1, channels, side_there, side_there, device="meta")
+        total += 2 * macs(network, image) * passes
+    return total
+
+
+def prepare(model: Model, average: Average | None, choices: Choices, *, deterministic: bool) -> Accelerator:
+    """Put `model` on its device, in the chosen precision and memory format, compiled where chosen."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("WORLD_SIZE is more than 1: this version of gesso trains in one process")
+    device = choices.device.value
+    facts(device).allow_tf32(choices.precision.value == "tf32")
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
+    # Accelerate keeps its state for a whole process, which may train several recipes one after another.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(
+        mixed_precision="bf16" if choices.precision.value == "bf16" else "no", cpu=device.type == "cpu"
+    )
+    layout = torch.channels_last if choices.channels_last.value else torch.contiguous_format
+    networks = [*model.networks.values(), *(average.networks.values() if average else ())]
+    for network in networks:
+        network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+    model.make_optimizers(facts(device).fused_optimizer)
+    for network in model.networks.values():
+        if choices.compile.value:
+            network.forward = torch.compile(network.forward, dynamic=False)  # type: ignore[method-assign]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for network in networks:
+            accelerator.prepare_model(network)
+    return accelerator
+
+
+def ready_model(recipe: Recipe, device_flag: str, precision_flag: Precision) -> tuple[Model, Choices]:
+    """A model to translate with: eager, on its device, weights still to be loaded into `model.networks`."""
+    model = build_model(recipe)
+    device = choose_device(device_flag)
+    precision = choose_precision(precision_flag, device.value)
+    eager = Choice(False, "translating does not wait for a compiler")
+    choices = Choices(device, precision, facts(device.value).channels_last, eager)
+    prepare(model, None, choices, deterministic=False)
+    return model, choices

@@ -1,0 +1,148 @@
+"""The run folder: its name, what it says of itself, and who may write into it."""
+
+import json
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+import gesso
+from gesso.devices import Choice
+from gesso.engine.checkpoint import list_checkpoints
+from gesso.engine.files import disk_errors, write_atomically
+from gesso.errors import CheckpointError, UsageError
+from gesso.recipe import BUILTIN_STREETS, Recipe, differences
+
+RECIPE, ENVIRONMENT, LOG, METRICS = "recipe.json", "environment.json", "log.jsonl", "metrics.json"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run folder that this process alone may write to."""
+
+    path: Path
+    resumed: bool
+    lock: filelock.BaseFileLock
+
+
+def default_name(recipe: Recipe) -> str:
+    """RECIPE-DATA, such as cyclegan-horse2zebra."""
+    data = "streets" if recipe.data.root == BUILTIN_STREETS else Path(recipe.data.root).expanduser().resolve().name
+    return f"{recipe.recipe}-{data or 'data'}"
+
+
+def open_run(path: Path, recipe: Recipe, *, overwrite: bool) -> Opened:
+    """Make `path` the run of `recipe`, or find that it is one already.
+
+    The same recipe as the folder's resumes it. Another one is refused with the flags that differ, unless
+    `overwrite`: then the old run is moved aside to `path.old-N`, not deleted.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file; name another run with --name")
+    others = path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir())
+    if others and not (path / RECIPE).exists():
+        raise UsageError(f"{path} holds other files and is not a run; name another run with --name")
+    lock = lock_run(path)
+    if (path / RECIPE).exists():
+        if overwrite:
+            lock.release()
+            path.rename(_free_name(path))
+            lock = lock_run(path)
+        else:
+            there = read_recipe(path)
+            changed = differences(recipe, there)
+            if changed:
+                lock.release()
+                raise UsageError(
+                    f"{path} is a run of another recipe: {', '.join(changed[:3])}"
+                    f"{' …' if len(changed) > 3 else ''}; name this run with --name, or move that one aside "
+                    "with --overwrite"
+                )
+            return Opened(path, bool(list_checkpoints(path)), lock)
+    write_atomically(path / RECIPE, recipe.to_json())
+    return Opened(path, False, lock)
+
+
+def lock_run(path: Path) -> filelock.BaseFileLock:
+    """Hold the run at `path` until released or this process ends. UsageError where another process holds it."""
+    with disk_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(path / ".lock", blocking=False)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise UsageError(f"{path} is being trained by another process; name another run with --name") from None
+    return lock
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe of the run at `path`. CheckpointError where it is not a run."""
+    try:
+        text = (path / RECIPE).read_text()
+    except (OSError, UnicodeDecodeError):
+        raise CheckpointError(f"{path}: not a run, there is no readable {RECIPE} in it") from None
+    try:
+        return Recipe.from_json(text)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path / RECIPE}: {error}") from None
+
+
+def read_environment(path: Path) -> dict[str, Any]:
+    """What `write_environment` wrote; empty where there is none or it cannot be read."""
+    try:
+        return dict(json.loads((path / ENVIRONMENT).read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def write_environment(path: Path, choices: dict[str, Choice[Any]], device: str) -> None:
+    """Versions, machine, commit and every automatic choice with its reason."""
+    content = {
+        **versions(),
+        "device": device,
+        "commit": _commit(),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "choices": {name: {"value": str(c.value), "reason": c.reason} for name, c in choices.items()},
+    }
+    write_atomically(path / ENVIRONMENT, json.dumps(content, indent=2) + "\n")
+
+
+def versions() -> dict[str, str]:
+    """Of gesso, Python, the platform and the packages that can change a result."""
+    return {
+        "gesso": gesso.__version__,
+        **{name: metadata.version(name) for name in ("torch", "accelerate", "numpy", "Pillow", "torchmetrics")},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def _commit() -> str:
+    """The git commit of gesso's own source where it is a checkout, with + where files differ from it."""
+    here = Path(gesso.__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", here, *words], capture_output=True, text=True, timeout=10, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        commit = git("rev-parse", "--short=12", "HEAD") if git("ls-files", "errors.py") else ""
+        return commit + ("+" if commit and git("status", "--porcelain", ".") else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _free_name(path: Path) -> Path:
+    number = 1
+    while path.with_name(f"{path.name}.old-{number}").exists():
+        number += 1
+    return path.with_name(f"{path.name}.old-{number}")

@@ -1,0 +1,136 @@
+"""A model's state out of memory and back: for checkpoints, for given weights, for a run made longer."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from gesso.engine import checkpoint
+from gesso.engine.average import Average
+from gesso.engine.checkpoint import Checkpoint, Weights
+from gesso.engine.files import write_atomically
+from gesso.engine.runs import RECIPE, read_recipe
+from gesso.errors import CheckpointError, UsageError
+from gesso.models.base import Model
+from gesso.recipe import Recipe
+
+AVERAGED = "_ema"
+
+
+def weights_of(model: Model, average: Average | None) -> Weights:
+    """state_dict of every network, and of the averaged generators as NAME_ema."""
+    networks = dict(model.networks)
+    if average:
+        networks |= {name + AVERAGED: network for name, network in average.networks.items()}
+    return {name: network.state_dict() for name, network in networks.items()}
+
+
+def training_of(model: Model) -> dict[str, Any]:
+    """Everything else that a resume needs."""
+    return {
+        "optimizers": {name: optimizer.state_dict() for name, optimizer in model.optimizers.items()},
+        "model": model.state_dict(),
+    }
+
+
+def restore(model: Model, average: Average | None, found: Checkpoint) -> None:
+    """Put the whole of a checkpoint into a model that is on its device."""
+    load_weights(model.networks, found)
+    if average:
+        load_weights({name + AVERAGED: network for name, network in average.networks.items()}, found)
+    training = found.training()
+    try:
+        for name, optimizer in model.optimizers.items():
+            optimizer.load_state_dict(training["optimizers"][name])
+        model.load_state_dict(training["model"])
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{found.path}: of another model, its training state does not fit: {error}") from None
+
+
+def load_weights(networks: dict[str, nn.Module], found: Checkpoint) -> None:
+    """Load each of `networks` from `found`. CheckpointError where one is missing or of another shape."""
+    for name, network in networks.items():
+        if name not in found.weights:
+            raise CheckpointError(f"{found.path}: a checkpoint of {found.model} without a network {name}")
+        load_into(network, found.weights[name], f"{found.path}/{name}.safetensors")
+
+
+def load_into(network: nn.Module, weights: dict[str, Tensor], name: str) -> None:
+    """`weights` into `network`, every tensor of it. CheckpointError names the first that does not fit."""
+    wanted = network.state_dict()
+    for key in wanted.keys() | weights.keys():
+        if key not in weights:
+            raise CheckpointError(f"{name}: of another architecture, it lacks {key}")
+        if key not in wanted:
+            raise CheckpointError(f"{name}: of another architecture, it has {key} besides")
+        if weights[key].shape != wanted[key].shape:
+            there, here = (list(t[key].shape) for t in (weights, wanted))
+            raise CheckpointError(f"{name}: of another architecture, {key} is {there} there and {here} here")
+    network.load_state_dict(weights)
+
+
+def start_from(model: Model, average: Average | None, given: tuple[str, ...]) -> None:
+    """Initial weights from `--start-from`: a run, a checkpoint, or NETWORK=FILE entries."""
+    for entry in given:
+        name, _, file = entry.partition("=")
+        if file:
+            if name not in model.networks:
+                raise UsageError(f"--start-from {entry}: networks are {', '.join(model.networks)}")
+            load_into(model.networks[name], read_weights(Path(file).expanduser()), file)
+        else:
+            found = find_checkpoint(Path(entry).expanduser())
+            if found.model != model.config.model:
+                raise CheckpointError(f"--start-from {entry}: a {found.model}, not a {model.config.model}")
+            load_weights(model.networks, found)
+    if average:
+        for name, network in average.networks.items():
+            network.load_state_dict(model.networks[name].state_dict())
+
+
+def find_checkpoint(path: Path, which: str = "latest") -> Checkpoint:
+    """The checkpoint at `path`, which is one itself or a run that has them."""
+    if (path / checkpoint.MANIFEST).exists():
+        return checkpoint.read(path)
+    if not path.exists():
+        raise CheckpointError(f"{path}: there is no such run or checkpoint")
+    read_recipe(path)
+    return checkpoint.find(path, which, _refuse)
+
+
+def run_of(path: Path) -> Path:
+    """The run folder that `path` is, or that the checkpoint at `path` lies in."""
+    if (path / checkpoint.MANIFEST).exists():
+        return path.resolve().parents[1]
+    return path
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """A state_dict from a .safetensors or a PyTorch file. No code in it is run."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such file")
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not a safetensors file: {error}") from None
+    except Exception as error:  # torch.load raises whatever the content leads to
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: not a file of weights that is safe to load: {reason}") from None
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise CheckpointError(f"{path}: not a state_dict, a plain dict of tensors")
+    return weights
+
+
+def lengthen(run: Path, epochs: float) -> None:
+    """Change how many epochs the run at `run` is to have. Its learning rates follow the new length from here on."""
+    recipe: Recipe = dataclasses.replace(read_recipe(run), epochs=epochs).checked()
+    write_atomically(run / RECIPE, recipe.to_json())
+
+
+def _refuse(line: str) -> None:
+    raise CheckpointError(line)

@@ -1,0 +1,182 @@
+"""What a run tells: one line at a time to people, log.jsonl for the truth, curves to the trackers.
+
+The log line is the reference code's, because people grep for it. Losses stay on the device and are summed
+there; they are fetched only when a line is due, so that no step waits for them.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.utils.tensorboard.writer import SummaryWriter
+
+from gesso.engine.runlog import RunLog
+from gesso.errors import UsageError
+from gesso.progress import Bar
+from gesso.recipe import Recipe
+
+
+class Meter:
+    """Means of losses between two lines of the log, summed on the device."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._sum: Tensor | None = None
+        self._steps = 0
+        self._images = 0
+        self._start = time.perf_counter()
+        self._waited = 0.0
+
+    def add(self, losses: dict[str, Tensor], images: int) -> None:
+        values = torch.stack([loss.float() for loss in losses.values()])
+        self._names = list(losses)
+        self._sum = values if self._sum is None else self._sum + values
+        self._steps += 1
+        self._images += images
+
+    def read(self, seconds_waited: float) -> dict[str, Any]:
+        """The means since the last reading; waits for the device. `seconds_waited` for data since the run began."""
+        assert self._sum is not None
+        means = (self._sum / self._steps).tolist()
+        now = time.perf_counter()
+        seconds = max(now - self._start, 1e-9)
+        result = {
+            "losses": dict(zip(self._names, means, strict=True)),
+            "images_per_second": self._images / seconds,
+            "seconds_per_image": seconds / self._images,
+            "data_seconds_per_image": (seconds_waited - self._waited) / self._images,
+            "data_fraction": (seconds_waited - self._waited) / seconds,
+        }
+        self._sum, self._steps, self._images = None, 0, 0
+        self._start, self._waited = now, seconds_waited
+        return result
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens inside does not count as training time."""
+        began = time.perf_counter()
+        yield
+        self._start += time.perf_counter() - began
+
+
+def loss_line(epoch: int, image: int, read: dict[str, Any]) -> str:
+    """The reference code's line: (epoch: 1, iters: 100, time: 0.317, data: 0.002) G_GAN: 0.912 …"""
+    losses = " ".join(f"{name}: {value:.3f}" for name, value in read["losses"].items())
+    return (
+        f"(epoch: {epoch}, iters: {image}, time: {read['seconds_per_image']:.3f}, "
+        f"data: {read['data_seconds_per_image']:.3f}) {losses}"
+    )
+
+
+class Trackers:
+    """TensorBoard by itself; W&B and MLflow through Accelerate, where they are installed."""
+
+    EXTERNAL = ("wandb", "mlflow")
+
+    def __init__(self, run: Path, recipe: Recipe, accelerator: Accelerator, images: int) -> None:
+        asked = recipe.tracking.trackers
+        self._tensorboard = None
+        if "tensorboard" in asked:
+            # After a resume, points beyond it are drawn again; purge_step takes the old ones out.
+            self._tensorboard = SummaryWriter(str(run / "tensorboard"), purge_step=images)  # type: ignore[no-untyped-call]
+            if images == 0:
+                self._tensorboard.add_text("recipe", f"```json\n{recipe.to_json()}```")  # type: ignore[no-untyped-call]
+        self._accelerator = None
+        if external := [name for name in asked if name in self.EXTERNAL]:
+            self._accelerator = accelerator
+            accelerator.log_with = _accelerate_trackers(external, run)
+            accelerator.init_trackers("gesso", config={"recipe": recipe.recipe, "run": run.name})
+
+    def scalars(self, values: dict[str, float], images: int) -> None:
+        if self._tensorboard:
+            for name, value in values.items():
+                self._tensorboard.add_scalar(name, value, images)  # type: ignore[no-untyped-call]
+        if self._accelerator:
+            self._accelerator.log(values, step=images)
+
+    def image(self, name: str, picture: Any, images: int) -> None:
+        """An H×W×3 uint8 picture."""
+        if self._tensorboard:
+            self._tensorboard.add_image(name, picture, images, dataformats="HWC")  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        if self._tensorboard:
+            self._tensorboard.close()  # type: ignore[no-untyped-call]
+        if self._accelerator:
+            self._accelerator.end_training()
+
+
+def check_trackers(recipe: Recipe) -> None:
+    """UsageError where a tracker was asked for that is not installed."""
+    for name in recipe.tracking.trackers:
+        if find_spec(name) is None:
+            raise UsageError(f"--tracking.trackers {name}: not installed; pip install 'gesso[{name}]' or leave it out")
+
+
+def _accelerate_trackers(names: list[str], run: Path) -> list[Any]:
+    from accelerate.tracking import MLflowTracker, WandBTracker
+
+    makers: dict[str, Callable[[], Any]] = {
+        "wandb": lambda: WandBTracker("gesso", name=run.name, dir=str(run), id=run.name, resume="allow"),
+        "mlflow": lambda: MLflowTracker("gesso", logging_dir=str(run / "mlflow"), run_name=run.name),
+    }
+    return [makers[name]() for name in names]
+
+
+def say(line: str) -> None:
+    """A line for people on standard error, so that standard output stays what a command was asked for."""
+    print(line, file=sys.stderr, flush=True)
+
+
+class Narrator:
+    """Everything that one run says, to every place it is said."""
+
+    def __init__(self, run: Path, recipe: Recipe, accelerator: Accelerator, images: int, total: int) -> None:
+        self.log = RunLog(run / "log.jsonl")
+        self.trackers = Trackers(run, recipe, accelerator, images)
+        self.bar = Bar(run.name, total, images)
+        self._total = total
+
+    def note(self, images: int, text: str) -> None:
+        self.bar.say(text)
+        self.log.write("note", images, text=text)
+
+    def losses(self, images: int, per_epoch: int, read: dict[str, Any], rates: dict[str, float]) -> None:
+        epoch = (images - 1) // per_epoch
+        self.bar.say(loss_line(epoch + 1, images - epoch * per_epoch, read))
+        self.log.write(
+            "loss",
+            images,
+            epoch=images / per_epoch,
+            losses=read["losses"],
+            lr=rates,
+            images_per_second=read["images_per_second"],
+            data_fraction=read["data_fraction"],
+        )
+        values = {f"loss/{name}": value for name, value in read["losses"].items()}
+        values |= {f"lr/{name}": value for name, value in rates.items()}
+        values["time/images_per_second"] = read["images_per_second"]
+        values["time/data_fraction"] = read["data_fraction"]
+        self.trackers.scalars(values, images)
+
+    def scores(self, images: int, epoch: float, scores: dict[str, float]) -> None:
+        text = " ".join(f"{name}: {value:.4f}" for name, value in scores.items())
+        self.bar.say(f"(epoch: {epoch:.1f}, evaluation) {text}")
+        self.log.write("metric", images, scores=scores)
+        self.trackers.scalars({f"metric/{name}": value for name, value in scores.items()}, images)
+
+    def sheet(self, images: int, file: str, picture: Any) -> None:
+        self.log.write("sheet", images, file=file)
+        self.trackers.image("samples", picture, images)
+
+    def close(self) -> None:
+        self.bar.close()
+        self.trackers.close()
+        self.log.close()

@@ -1,0 +1,149 @@
+"""What every model offers to the training loop, and the few moves that their steps share."""
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gesso.networks.initialize import initialize
+from gesso.recipe import Adam, Discriminator, Generator, Recipe
+
+Batch = dict[str, Tensor]
+Networks = dict[str, nn.Module]
+
+
+@dataclass(frozen=True)
+class Translation:
+    """One direction in which a model translates: the domains' names and the network that does it."""
+
+    source: str
+    target: str
+    network: str
+
+
+class Model(ABC):
+    """Networks, their optimizers and one training step.
+
+    networks      by name, each called as a plain module; precision, compilation and devices are put around
+                  them from outside, so a step reads like the paper
+    optimizers    by name; the loop sets their learning rates, each group's "initial_lr" times the schedule
+    generators    names of the networks that translate, and that weight averaging follows
+    translations  by direction
+    """
+
+    networks: Networks
+    optimizers: dict[str, torch.optim.Optimizer]
+    generators: tuple[str, ...]
+    translations: dict[str, Translation]
+    aligned: bool
+    """Whether A and B of a batch must belong together."""
+
+    def __init__(self, recipe: Recipe, networks: Networks) -> None:
+        self.config = recipe
+        self.networks = networks
+        self.optimizers = {}
+
+    def initialize(self, seed: int) -> None:
+        """Draw every network's weights: a function of the seed and the network's name alone."""
+        for place, (name, network) in enumerate(self.networks.items()):
+            config: Generator | Discriminator = (
+                self.config.generator if name in self.generators else self.config.discriminator
+            )
+            rng = torch.Generator().manual_seed(seed * 1000 + place)
+            initialize(network, config.init, config.init_gain, rng)
+
+    @abstractmethod
+    def make_optimizers(self, fused: bool) -> None:
+        """Fill `optimizers`, once the networks are on their device."""
+
+    @abstractmethod
+    def train_step(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
+        """One step on `batch`; N×C×H×W in [-1, 1]. Gives the losses, detached, still on the device."""
+
+    @abstractmethod
+    def predict(self, batch: Batch, networks: Networks | None = None) -> dict[str, Tensor]:
+        """Every image that the model makes of `batch`, by name, such as fake_B. `networks`: others to use."""
+
+    @abstractmethod
+    def forward_passes(self) -> dict[str, float]:
+        """Forward passes of each network that one step's work is worth; a backward pass counts two."""
+
+    def prepare(self, batches: Iterator[Batch]) -> None:  # noqa: B027
+        """What is to be done once before the first step of a run, such as filling pools."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resume needs beyond networks and optimizers."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        assert not state
+
+    def descend(self, optimizer: str, loss: Tensor) -> None:
+        """One update of `optimizer` down the gradient of `loss`."""
+        self.optimizers[optimizer].zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.config.optimizer.clip_norm:
+            groups = self.optimizers[optimizer].param_groups
+            parameters = list(chain.from_iterable(group["params"] for group in groups))
+            nn.utils.clip_grad_norm_(parameters, self.config.optimizer.clip_norm)
+        self.optimizers[optimizer].step()
+
+
+def adam(networks: Iterable[nn.Module], config: Adam, lr: float, fused: bool) -> torch.optim.Adam:
+    """Adam over the parameters of `networks`, remembering its base rate as "initial_lr"."""
+    parameters = list(chain.from_iterable(network.parameters() for network in networks))
+    optimizer = torch.optim.Adam(parameters, lr=lr, betas=(config.beta1, config.beta2), fused=fused)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = lr
+    return optimizer
+
+
+@contextlib.contextmanager
+def frozen(*networks: nn.Module) -> Iterator[None]:
+    """Gradients flow through `networks` but not into their weights."""
+    for network in networks:
+        network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for network in networks:
+            network.requires_grad_(True)
+
+
+@contextlib.contextmanager
+def testing(networks: Networks, mode: str, seed: int = 0) -> Iterator[None]:
+    """Inside, `networks` translate: no gradients, nothing of their state changes, the same call gives the same.
+
+    mode "eval"   no dropout, running statistics of batch norm
+    mode "train"  dropout and the batch's own statistics, as pix2pix was evaluated (Isola et al. 2017, section
+                  3.2.1); the random numbers start from `seed`
+    """
+    was = {name: network.training for name, network in networks.items()}
+    norms = [
+        module for network in networks.values() for module in network.modules() if isinstance(module, nn.BatchNorm2d)
+    ]
+    # Batch norm in train mode would move its running statistics; without tracking it leaves them alone.
+    tracked = [norm.track_running_stats for norm in norms]
+    for network in networks.values():
+        network.train(mode == "train")
+    if mode == "train":
+        for norm in norms:
+            norm.track_running_stats = False
+    devices = {parameter.device for network in networks.values() for parameter in network.parameters()}
+    try:
+        # Translating a few images does not wait for a compiler.
+        eager = torch.compiler.set_stance("force_eager")
+        with eager, torch.no_grad(), torch.random.fork_rng([d for d in devices if d.type != "cpu"]):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        for norm, track in zip(norms, tracked, strict=True):
+            norm.track_running_stats = track
+        for name, network in networks.items():
+            network.train(was[name])

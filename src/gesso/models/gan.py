@@ -1,0 +1,72 @@
+"""What adversarial models share: the three GAN losses and the pool of past fakes.
+
+The losses are pure functions of the discriminator's output, N×1×H×W without a sigmoid, one number a patch.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gesso.recipe import GANMode
+
+
+def real_loss(mode: GANMode, prediction: Tensor) -> Tensor:
+    """What the discriminator pays for `prediction` on real images.
+
+    vanilla  −log σ(x)        Goodfellow et al. 2014, eq. 1
+    lsgan    (x − 1)²         Mao et al. 2017, eq. 2, without its ½
+    hinge    max(0, 1 − x)    Lim & Ye 2017
+    """
+    if mode == "vanilla":
+        return F.softplus(-prediction).mean()
+    if mode == "lsgan":
+        return (prediction - 1).square().mean()
+    return F.relu(1 - prediction).mean()
+
+
+def fake_loss(mode: GANMode, prediction: Tensor) -> Tensor:
+    """What the discriminator pays for `prediction` on fakes: −log(1 − σ(x)), x², or max(0, 1 + x)."""
+    if mode == "vanilla":
+        return F.softplus(prediction).mean()
+    if mode == "lsgan":
+        return prediction.square().mean()
+    return F.relu(1 + prediction).mean()
+
+
+def fooling_loss(mode: GANMode, prediction: Tensor) -> Tensor:
+    """What the generator pays when its fakes got `prediction`: they should pass for real (non-saturating)."""
+    return -prediction.mean() if mode == "hinge" else real_loss(mode, prediction)
+
+
+class ImagePool:
+    """Past fakes for the discriminator (Shrivastava et al. 2017, section 2.3).
+
+    Once `size` images are there, each new one is, with probability ½, kept in place of a random old one, which
+    is returned for it. The random numbers come with the call, so that the pool's only state is its images.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.images: list[Tensor] = []
+
+    def exchange(self, fakes: Tensor, rng: np.random.Generator) -> Tensor:
+        """N×C×H×W fakes in, as many out; nothing here carries a gradient."""
+        if self.size == 0:
+            return fakes.detach()
+        chosen = []
+        for fake in fakes.detach():
+            if len(self.images) < self.size:
+                self.images.append(fake.clone())
+            elif rng.random() < 0.5:
+                place = int(rng.integers(self.size))
+                fake, self.images[place] = self.images[place], fake.clone()
+            chosen.append(fake)
+        return torch.stack(chosen)
+
+    def state_dict(self) -> Tensor:
+        """The images, M×C×H×W; an empty tensor where there are none."""
+        return torch.stack(self.images) if self.images else torch.empty(0)
+
+    def load_state_dict(self, images: Tensor, device: torch.device) -> None:
+        self.images = list(images.to(device).unbind()) if images.numel() else []

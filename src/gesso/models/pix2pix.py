@@ -1,0 +1,109 @@
+"""pix2pix: A → B from pairs. Isola, Zhu, Zhou & Efros 2017, arXiv 1611.07004."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gesso.models.base import Batch, Model, Networks, Translation, adam, frozen
+from gesso.models.gan import ImagePool, fake_loss, fooling_loss, real_loss
+from gesso.networks import build_discriminator, build_generator
+from gesso.recipe import Pix2PixLoss, Pix2PixRecipe
+
+
+@dataclass(frozen=True)
+class GeneratorLoss:
+    """G* = arg min_G max_D L_cGAN(G, D) + λ L_L1(G) (eq. 4), the generator's side of it."""
+
+    G_GAN: Tensor
+    G_L1: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        return self.G_GAN + self.G_L1
+
+
+def generator_loss(loss: Pix2PixLoss, judged_fake: Tensor, fake_B: Tensor, real_B: Tensor) -> GeneratorLoss:
+    """`judged_fake`: D(A, G(A)). The L1 term is eq. 3, times λ."""
+    return GeneratorLoss(
+        G_GAN=fooling_loss(loss.gan, judged_fake),
+        G_L1=F.l1_loss(fake_B, real_B) * loss.lambda_l1,
+    )
+
+
+class Pix2Pix(Model):
+    """One generator, and one discriminator that sees the source beside the real or the fake target (eq. 1).
+
+    A batch's A is what the generator reads. `direction` BtoA swaps the domains before anything else sees them.
+    """
+
+    generators = ("G",)
+    aligned = True
+    config: Pix2PixRecipe
+
+    def __init__(self, recipe: Pix2PixRecipe) -> None:
+        data = recipe.data
+        self.source, self.target = ("A", "B") if recipe.direction == "AtoB" else ("B", "A")
+        channels = {"A": data.channels_a, "B": data.channels_b}
+        source, target = channels[self.source], channels[self.target]
+        super().__init__(
+            recipe,
+            {
+                "G": build_generator(recipe.generator, source, target),
+                "D": build_discriminator(recipe.discriminator, source + target),
+            },
+        )
+        self.translations = {recipe.direction: Translation(self.source, self.target, "G")}
+        self.pool = ImagePool(recipe.loss.pool_size)
+
+    def make_optimizers(self, fused: bool) -> None:
+        adam_ = self.config.optimizer
+        self.optimizers = {
+            "G": adam([self.networks["G"]], adam_, adam_.generator_lr, fused),
+            "D": adam([self.networks["D"]], adam_, adam_.discriminator_lr, fused),
+        }
+
+    def train_step(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
+        source, real = batch[self.source], batch[self.target]
+        fake = self.networks["G"](source)
+        losses: dict[str, Tensor] = {}
+        for phase in self.config.loss.order:
+            if phase == "D":
+                losses |= self._discriminator_phase(source, real, fake, rng)
+            else:
+                losses |= self._generator_phase(source, real, fake)
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _generator_phase(self, source: Tensor, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        D = self.networks["D"]
+        with frozen(D):
+            loss = generator_loss(self.config.loss, D(torch.cat([source, fake], 1)), fake, real)
+            self.descend("G", loss.total)
+        return {"G_GAN": loss.G_GAN, "G_L1": loss.G_L1}
+
+    def _discriminator_phase(
+        self, source: Tensor, real: Tensor, fake: Tensor, rng: np.random.Generator
+    ) -> dict[str, Tensor]:
+        D, loss = self.networks["D"], self.config.loss
+        past = self.pool.exchange(torch.cat([source, fake], 1), rng)
+        D_fake = fake_loss(loss.gan, D(past))
+        D_real = real_loss(loss.gan, D(torch.cat([source, real], 1)))
+        self.descend("D", (D_real + D_fake) * loss.discriminator_factor)
+        return {"D_real": D_real, "D_fake": D_fake}
+
+    def predict(self, batch: Batch, networks: Networks | None = None) -> dict[str, Tensor]:
+        G = (networks or self.networks)["G"]
+        return {f"fake_{self.target}": G(batch[self.source])}
+
+    def forward_passes(self) -> dict[str, float]:
+        # D: forward and backward to its input for G; forward and both backwards on real and on fake for itself.
+        return {"G": 3, "D": 2 + 2 * 3}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"pool": self.pool.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.pool.load_state_dict(state["pool"], next(self.networks["G"].parameters()).device)

@@ -1,0 +1,245 @@
+"""Translate a picture or a folder of pictures, each at its own size.
+
+Pictures are padded to what the network wants and cropped back. Those of one size that follow each other share
+a batch. Reading and writing run in threads beside the network. A picture that cannot be read is named and the
+others go on; a result appears under its name only when it is whole.
+"""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gesso.data.batches import normalize, stack
+from gesso.data.folders import list_images
+from gesso.data.images import read_image, resize, write_image
+from gesso.devices import facts
+from gesso.engine.finish import load_for_use
+from gesso.engine.launch import ready_model
+from gesso.engine.runs import read_recipe
+from gesso.engine.state import find_checkpoint, run_of
+from gesso.engine.track import say
+from gesso.errors import BadImage, UsageError
+from gesso.models.base import Model, Translation, testing
+from gesso.networks.anysize import crop, pad
+from gesso.progress import Bar
+from gesso.recipe import Direction, Precision, Recipe
+
+SAME_FORMAT = "same"
+READ_AHEAD = 8
+# What a picture takes in the network: activations of the first and last layers, ngf wide at full size, of
+# which about four are alive at once in float32.
+ALIVE_AT_ONCE = 4 * 4
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture: where from and where to."""
+
+    source: Path
+    target: Path
+
+
+@dataclass
+class Done:
+    """What came of a folder."""
+
+    written: int = 0
+    skipped: int = 0
+    bad: list[BadImage] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A picture ready for the network: 1×C×H×W in [-1, 1], its own size, and whether it had 16 bits."""
+
+    job: Job
+    image: Tensor
+    size: tuple[int, int]
+    sixteen_bit: bool
+
+
+def translate_folder(
+    *,
+    run: Path,
+    inputs: Path,
+    out: Path,
+    direction: Direction | None = None,
+    checkpoint: str = "best",
+    suffix: str = "png",
+    batch_size: int = 4,
+    mode: str = "recipe",
+    resize: int = 0,
+    existing: str = "refuse",
+    device: str = "auto",
+    precision: Precision = "auto",
+    max_pixels: int = 100_000_000,
+) -> Done:
+    """Translate `inputs`, a picture or a folder with its sub-folders, into the folder `out`.
+
+    Results keep their place and name below `inputs`, with `suffix` ("same" keeps the picture's own). They have
+    the input's size, and 16 bits where the input has and the format can. UsageError where a flag does not fit.
+    """
+    if batch_size < 1:
+        raise UsageError(f"--batch-size {batch_size}: must be 1 or more")
+    if resize < 0:
+        raise UsageError(f"--resize {resize}: must be 0 or more")
+    found = find_checkpoint(run, checkpoint)
+    recipe = read_recipe(run_of(run))
+    jobs, skipped = _jobs(inputs, out, suffix, existing)
+    model, choices = ready_model(recipe, device, precision)
+    averaged = load_for_use(model, found)
+    translation = _translation(model, direction)
+    mode = recipe.generator.test_mode if mode == "recipe" else mode
+    say(
+        f"{translation.source} → {translation.target} with {found.path.name}{' (averaged)' if averaged else ''}, "
+        f"{mode} mode, {choices.device.value} ({choices.device.reason}), "
+        f"{choices.precision.value} ({choices.precision.reason})"
+    )
+    work = _Work(model, translation, recipe, choices.device.value, mode, resize, max_pixels)
+    done = Done(skipped=skipped)
+    bar = Bar("translating", len(jobs))
+    try:
+        with ThreadPoolExecutor(2) as writers:
+            pending: list[Future[None]] = []
+            # In train mode the statistics are the batch's own, so pictures must not share a batch.
+            for batch in work.batches(jobs, 1 if mode == "train" else batch_size, done.bad):
+                for loaded, picture in zip(batch, work.translate(batch), strict=True):
+                    pending.append(writers.submit(write_image, loaded.job.target, picture))
+                while len(pending) > READ_AHEAD:
+                    pending.pop(0).result()
+                done.written += len(batch)
+                bar.update(done.written + len(done.bad))
+            for write in pending:
+                write.result()
+    finally:
+        bar.close()
+    return done
+
+
+class _Work:
+    """The network and how pictures go through it."""
+
+    def __init__(
+        self,
+        model: Model,
+        translation: Translation,
+        recipe: Recipe,
+        device: torch.device,
+        mode: str,
+        longest: int,
+        max_pixels: int,
+    ) -> None:
+        channels = {"A": recipe.data.channels_a, "B": recipe.data.channels_b}
+        self._network = model.networks[translation.network]
+        self._networks = {translation.network: self._network}
+        self._channels = channels[translation.source]
+        self._device, self._mode, self._longest, self._max_pixels = device, mode, longest, max_pixels
+        self._ngf = recipe.generator.ngf
+
+    def batches(self, jobs: Iterable[Job], most: int, bad: list[BadImage]) -> Iterator[list[Loaded]]:
+        """Pictures in order, in runs of one size and depth; what cannot be read goes to `bad`."""
+        batch: list[Loaded] = []
+        for loaded in self._read_ahead(jobs, bad):
+            if batch and (len(batch) == most or loaded.image.shape != batch[0].image.shape):
+                yield batch
+                batch = []
+            batch.append(loaded)
+        if batch:
+            yield batch
+
+    def _read_ahead(self, jobs: Iterable[Job], bad: list[BadImage]) -> Iterator[Loaded]:
+        with ThreadPoolExecutor(2) as readers:
+            pending: list[Future[Loaded]] = []
+            todo = iter(jobs)
+            while True:
+                while len(pending) < READ_AHEAD and (job := next(todo, None)):
+                    pending.append(readers.submit(self._read, job))
+                if not pending:
+                    return
+                try:
+                    yield pending.pop(0).result()
+                except BadImage as error:
+                    bad.append(error)
+
+    def _read(self, job: Job) -> Loaded:
+        picture = read_image(job.source, self._channels, self._max_pixels)
+        size = (picture.shape[0], picture.shape[1])
+        if self._longest and max(size) > self._longest:
+            shrink = self._longest / max(size)
+            picture = resize(picture, max(1, round(size[1] * shrink)), max(1, round(size[0] * shrink)))
+        needed = picture.shape[0] * picture.shape[1] * self._ngf * ALIVE_AT_ONCE
+        free = facts(self._device).free_memory()
+        if needed > free:
+            raise BadImage(
+                job.source,
+                f"{size[1]}x{size[0]} pixels would need about {needed / 1e9:.0f} GB in the network and "
+                f"{free / 1e9:.0f} GB are free; use --resize",
+            )
+        image = normalize(stack([picture.transpose(2, 0, 1)]))
+        return Loaded(job, image, size, picture.dtype == np.uint16)
+
+    def translate(self, batch: list[Loaded]) -> list[np.ndarray]:
+        """The results, H×W×C of each input's size and depth."""
+        images = torch.cat([loaded.image for loaded in batch]).to(self._device)
+        shape = (images.shape[2], images.shape[3])
+        multiple, minimum = int(self._network.multiple), int(self._network.minimum)  # type: ignore[arg-type]
+        with testing(self._networks, self._mode):
+            made = crop(self._network(pad(images, multiple, minimum)), shape)
+        return [_picture(image, loaded) for image, loaded in zip(made.float().cpu(), batch, strict=True)]
+
+
+def _picture(image: Tensor, loaded: Loaded) -> np.ndarray:
+    """C×H×W in [-1, 1] to H'×W'×C in the depth and at the size of the input."""
+    levels, dtype = (65535, np.uint16) if loaded.sixteen_bit else (255, np.uint8)
+    values = ((image.clamp(-1, 1) + 1) * (levels / 2)).round().permute(1, 2, 0).numpy().astype(dtype)
+    height, width = loaded.size
+    return values if values.shape[:2] == (height, width) else resize(values, width, height)
+
+
+def _translation(model: Model, direction: Direction | None) -> Translation:
+    there = model.translations
+    if direction is None:
+        return next(iter(there.values()))
+    if direction not in there:
+        raise UsageError(f"--direction {direction}: this {model.config.model} was trained {' and '.join(there)} only")
+    return there[direction]
+
+
+def _jobs(inputs: Path, out: Path, suffix: str, existing: str) -> tuple[list[Job], int]:
+    """What to translate where to, and how many results are there already and were left."""
+    if not inputs.exists():
+        raise UsageError(f"{inputs}: there is no such picture or folder")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out}: is a file; name a folder")
+    if inputs.is_dir() and out.resolve().is_relative_to(inputs.resolve()):
+        raise UsageError(
+            f"--out {out}: lies inside {inputs}, so results would be taken for inputs; name another folder"
+        )
+    root = inputs if inputs.is_dir() else inputs.parent
+    sources = list_images(inputs)[0] if inputs.is_dir() else [inputs]
+    if not sources:
+        raise UsageError(f"{inputs}: no pictures in this folder or its sub-folders")
+    stems = [source.relative_to(root).with_suffix("") for source in sources]
+    jobs = []
+    for source, stem in zip(sources, stems, strict=True):
+        ending = source.suffix if suffix == SAME_FORMAT else f".{suffix}"
+        # a.jpg and a.png side by side must not become one a.png
+        name = stem.name if stems.count(stem) == 1 or suffix == SAME_FORMAT else source.name
+        jobs.append(Job(source, out / stem.parent / f"{name}{ending}"))
+    there = [job for job in jobs if job.target.exists()]
+    if there and existing == "refuse":
+        raise UsageError(
+            f"{there[0].target} and {len(there) - 1} others are there already; "
+            "use --existing skip, --existing replace or another --out"
+        )
+    if existing == "skip":
+        gone = set(there)
+        jobs = [job for job in jobs if job not in gone]
+    for folder in {job.target.parent for job in jobs}:
+        folder.mkdir(parents=True, exist_ok=True)
+    return jobs, len(there) if existing == "skip" else 0

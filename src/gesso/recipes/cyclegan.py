@@ -1,0 +1,92 @@
+"""Recipes of CycleGAN. Zhu et al. 2017, arXiv 1703.10593."""
+
+from dataclasses import replace
+
+from gesso.recipe import (
+    BUILTIN_STREETS,
+    Adam,
+    Checkpoints,
+    CycleGANLoss,
+    CycleGANRecipe,
+    Data,
+    Discriminator,
+    Evaluation,
+    Generator,
+    Schedule,
+    Tracking,
+)
+
+
+def cyclegan() -> CycleGANRecipe:
+    """The paper's: two ResNets of 9 blocks, least squares, pools of 50.
+
+    paper     Zhu et al. 2017; appendix 7.1 for the training details
+    data      two unpaired folders, such as horse2zebra (1067 and 1334 images)
+    cost      horse2zebra, 200 epochs at 256 px: 266,800 images of each domain
+    expected  horse → zebra FID 62.1 (the original's), 64.5 (mmagic's)
+    command   gesso train cyclegan --data.root datasets/horse2zebra
+    """
+    return CycleGANRecipe(recipe="cyclegan", epochs=200, batch_size=1)
+
+
+def cyclegan_gaudi() -> CycleGANRecipe:
+    """The Gaudi TensorFlow origin's: batch 2, warm-up, delayed cosine, full discriminator loss, prefilled pools.
+
+    paper     Habana Model-References, TensorFlow CycleGAN 1.2.0
+    data      horse2zebra
+    cost      as cyclegan
+    expected  no score was published
+    command   gesso train cyclegan-gaudi --data.root datasets/horse2zebra -b 2 -e 200 -d bf16
+    """
+    return CycleGANRecipe(
+        recipe="cyclegan-gaudi",
+        epochs=200,
+        batch_size=2,
+        generator=Generator(norm_affine="on", init="kaiming", init_gain=1.0),
+        discriminator=Discriminator(norm_affine="on", init="kaiming", init_gain=1.0),
+        optimizer=Adam(generator_lr=4e-4, discriminator_lr=2e-4),
+        schedule=Schedule(decay="cosine", delay=100, warmup="quadratic", warmup_epochs=25),
+        loss=CycleGANLoss(identity_relative=False, discriminator_factor=1.0, pool_prefill=True),
+        checkpoints=Checkpoints(every=1),
+        tracking=Tracking(sheet_every=5),
+    )
+
+
+def cyclegan_mindspore() -> CycleGANRecipe:
+    """The MindSpore origin's: as the paper's, with dropout in the generators.
+
+    paper     MindSpore model zoo, research/cv/cyclegan
+    data      Cityscapes, photos and labels unpaired
+    cost      264 ms a step of one image on a V100 (published)
+    expected  Cityscapes photo → label: pixel accuracy 54.8, class accuracy 21.3, class IoU 16.1 (published)
+    command   gesso train cyclegan-mindspore --data.root datasets/cityscapes
+    """
+    base = cyclegan()
+    return replace(
+        base,
+        recipe="cyclegan-mindspore",
+        generator=replace(base.generator, dropout=0.5),
+        tracking=replace(base.tracking, sheet_every=1),
+    )
+
+
+def cyclegan_demo() -> CycleGANRecipe:
+    """A small CycleGAN between street photos and label maps, in minutes on a CPU.
+
+    data      builtin:streets, photos and labels of different streets
+    cost      see docs/results.md
+    expected  beats the input copied and the mean target in L1
+    command   gesso train cyclegan-demo
+    """
+    return CycleGANRecipe(
+        recipe="cyclegan-demo",
+        data=Data(root=BUILTIN_STREETS, load_size=72, crop_size=64, train_subset=400, evaluate_subset=60),
+        epochs=10,
+        batch_size=1,
+        generator=Generator(ngf=16, blocks=3),
+        discriminator=Discriminator(ndf=32, layers=2),
+        optimizer=Adam(generator_lr=4e-4, discriminator_lr=2e-4),
+        checkpoints=Checkpoints(every=2),
+        evaluation=Evaluation(every=2),
+        tracking=Tracking(log_every=400, sheet_every=2),
+    )

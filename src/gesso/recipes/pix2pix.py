@@ -1,0 +1,75 @@
+"""Recipes of pix2pix. Isola et al. 2017, arXiv 1611.07004."""
+
+from dataclasses import replace
+
+from gesso.recipe import (
+    BUILTIN_STREETS,
+    Adam,
+    Checkpoints,
+    Data,
+    Discriminator,
+    Evaluation,
+    Generator,
+    Pix2PixLoss,
+    Pix2PixRecipe,
+    Tracking,
+)
+
+
+def pix2pix() -> Pix2PixRecipe:
+    """The paper's: U-Net 256, batch norm, dropout at test time too.
+
+    paper     Isola et al. 2017; section 6.2 for the training details
+    data      pairs, such as facades (400 images)
+    cost      facades, 200 epochs at 256 px: 80,000 images; about a day and a half on 2 CPU cores
+    expected  facades label → photo FID 119.1 (the original's), 125.0 (mmagic's)
+    command   gesso train pix2pix --data.root datasets/facades --direction BtoA
+    """
+    return Pix2PixRecipe(
+        recipe="pix2pix",
+        epochs=200,
+        batch_size=1,
+        generator=Generator(kind="unet", depth=8, norm="batch", dropout=0.5, test_mode="train"),
+        discriminator=Discriminator(norm="batch"),
+    )
+
+
+def pix2pix_resnet9() -> Pix2PixRecipe:
+    """The golden bench's: ResNet of 9 blocks as the generator.
+
+    paper     the pix2pix golden bench, on github.com/junyanz/pytorch-CycleGAN-and-pix2pix at 003efc4c
+    data      facades
+    cost      0.044 s an image on a V100 (published)
+    expected  mean losses of the last epoch: G_GAN 2.495, G_L1 18.41, D_real 0.169, D_fake 0.202 (V100, published)
+    command   gesso train pix2pix-resnet9 --data.root datasets/facades --direction BtoA
+    """
+    base = pix2pix()
+    return replace(
+        base,
+        recipe="pix2pix-resnet9",
+        generator=replace(base.generator, kind="resnet", blocks=9),
+    )
+
+
+def pix2pix_demo() -> Pix2PixRecipe:
+    """A small pix2pix that draws street photos from label maps in minutes on a CPU.
+
+    data      builtin:streets, rendered as needed
+    cost      see docs/results.md
+    expected  beats the input copied and the mean target in L1, PSNR and SSIM
+    command   gesso train pix2pix-demo
+    """
+    return Pix2PixRecipe(
+        recipe="pix2pix-demo",
+        direction="BtoA",
+        data=Data(root=BUILTIN_STREETS, load_size=72, crop_size=64, train_subset=600, evaluate_subset=60),
+        epochs=16,
+        batch_size=4,
+        generator=Generator(kind="unet", ngf=32, depth=6, norm="instance"),
+        discriminator=Discriminator(ndf=32, layers=2, norm="instance"),
+        optimizer=Adam(generator_lr=5e-4, discriminator_lr=2e-4),
+        loss=Pix2PixLoss(gan="lsgan"),
+        checkpoints=Checkpoints(every=4),
+        evaluation=Evaluation(every=4),
+        tracking=Tracking(log_every=600, sheet_every=2),
+    )
