@@ -1,0 +1,195 @@
+"""What is wrong with a data set: every file read, every finding with its reason.
+
+`gesso data check DIR` prints it. "bad" stops a training run (or is left out with --data.skip-bad); "odd" does not,
+but is seldom meant.
+"""
+
+import os
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from gesso.data.folders import LAYOUTS, SPLITS, Layout, checked_root, domains, list_files, match
+from gesso.data.images import SUFFIXES, image_format, read_image
+from gesso.errors import BadImage, DataError
+
+Severity = Literal["bad", "odd"]
+Size = tuple[int, int]
+
+MODES = {1: "grey", 2: "grey and alpha", 3: "RGB", 4: "RGB and alpha"}
+AREA_FACTOR, ASPECT_FACTOR = 4.0, 2.0  # from the median of the folder
+VARIED = 0.1  # where a larger part of a folder stands out, its sizes simply vary and no file is odd for it
+SHOWN_SIZES = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing wrong with one file."""
+
+    path: Path
+    severity: Severity
+    reason: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check` found. `files` counts images and others; `sizes` ((width, height)) and `modes` the readable ones."""
+
+    root: Path
+    files: int
+    images: int
+    splits: dict[str, Layout]
+    sizes: Counter[Size]
+    modes: Counter[str]
+    findings: tuple[Finding, ...]
+
+    def count(self, severity: Severity) -> int:
+        """How many files have a finding of that severity."""
+        return len({finding.path for finding in self.findings if finding.severity == severity})
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What reading one file told. `size` is None where it could not be read."""
+
+    path: Path
+    findings: tuple[Finding, ...]
+    size: Size | None = None
+    mode: str = ""
+
+
+def _silent(done: int, total: int) -> None:
+    pass
+
+
+def check(
+    root: Path, max_pixels: int = 100_000_000, workers: int = 0, progress: Callable[[int, int], None] = _silent
+) -> Report:
+    """Reads every file below `root` in `workers` threads (0: one a core). `progress` hears of (files done, in all).
+
+    Files that cannot be read are findings. DataError only where there is no such folder, or no image in it.
+    """
+    checked_root(root)
+    files = list_files(root)
+    images = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if not images:
+        raise DataError(f"{root}: no images in this folder; images end in {' '.join(SUFFIXES)}")
+    seen = []
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        for one in pool.map(partial(_read, max_pixels=max_pixels), files):
+            seen.append(one)
+            progress(len(seen), len(files))
+    layouts = {split: layout for split in SPLITS for layout in reversed(LAYOUTS) if domains(root, split, layout)}
+    findings = [finding for one in seen for finding in one.findings]
+    sizes = {one.path: one.size for one in seen if one.size}
+    findings += [*_odd_sizes(sizes), *_odd_halves(root, sizes), *_clashing_names(images), *_unmatched(root, images)]
+    place = {path: index for index, path in enumerate(files)}
+    return Report(
+        root=root,
+        files=len(files),
+        images=len(images),
+        splits=layouts,
+        sizes=Counter(sizes.values()),
+        modes=Counter(one.mode for one in seen if one.mode),
+        findings=tuple(sorted(findings, key=lambda finding: place[finding.path])),
+    )
+
+
+def format_report(report: Report) -> str:
+    """The report as lines for a terminal: one a finding, then a summary."""
+    lines = [f"{finding.severity}  {finding.path}: {finding.reason}" for finding in report.findings]
+    if lines:
+        lines.append("")
+    laid_out = [f"{split} {layout}" for split, layout in report.splits.items()]
+    sizes = [f"{width} x {height} ({count})" for (width, height), count in report.sizes.most_common(SHOWN_SIZES)]
+    if len(report.sizes) > SHOWN_SIZES:
+        sizes.append(f"{len(report.sizes) - SHOWN_SIZES} other sizes")
+    modes = [f"{mode} ({count})" for mode, count in report.modes.most_common()]
+    others = report.files - report.images
+    return "\n".join(
+        [
+            *lines,
+            f"{report.root}: {report.images} images" + (f" and {others} other files" if others else ""),
+            f"layout   {', '.join(laid_out) or 'no train, val or test split'}",
+            f"sizes    {', '.join(sizes) or 'none readable'}",
+            f"samples  {', '.join(modes) or 'none readable'}",
+            f"found    {report.count('bad')} bad, {report.count('odd')} odd",
+        ]
+    )
+
+
+def _read(path: Path, max_pixels: int) -> _Seen:
+    """One file, and all that can be said of it alone."""
+    promised = SUFFIXES.get(path.suffix.lower())
+    if promised is None:
+        return _Seen(path, (Finding(path, "odd", _ignored(path)),))
+    try:
+        array, kind = read_image(path, max_pixels=max_pixels), image_format(path)
+    except BadImage as error:
+        return _Seen(path, (Finding(path, "bad", error.reason),))
+    findings = []
+    if kind != promised:
+        findings.append(Finding(path, "odd", f"named {path.suffix}, but its content is {kind}"))
+    if all((part == array[0, 0]).all() for part in (array[0], array)):  # one row first: it nearly always settles it
+        findings.append(Finding(path, "odd", "one colour all over"))
+    height, width, channels = array.shape
+    return _Seen(path, tuple(findings), (width, height), f"{MODES[channels]} {8 * array.itemsize}-bit")
+
+
+def _ignored(path: Path) -> str:
+    try:
+        return f"left out: {image_format(path)} by its content, but the suffix is not an image's; rename it"
+    except BadImage:
+        return "left out: not an image"
+
+
+def _odd_sizes(sizes: dict[Path, Size]) -> Iterator[Finding]:
+    """Images much larger, smaller, wider or taller than the others of their folder."""
+    folders: dict[Path, list[Path]] = defaultdict(list)
+    for path in sizes:
+        folders[path.parent].append(path)
+    for paths in folders.values():
+        area = statistics.median(width * height for width, height in map(sizes.__getitem__, paths))
+        aspect = statistics.median(width / height for width, height in map(sizes.__getitem__, paths))
+        odd = {}
+        for path in paths:
+            width, height = sizes[path]
+            for ratio, factor, what in (
+                (width * height / area, AREA_FACTOR, "area"),
+                (width / height / aspect, ASPECT_FACTOR, "width over height"),
+            ):
+                if not 1 / factor <= ratio <= factor:
+                    odd[path] = f"{width} x {height}: {what} {ratio:.2g} times that of the others in its folder"
+        if len(odd) <= VARIED * len(paths):
+            yield from (Finding(path, "odd", reason) for path, reason in odd.items())
+
+
+def _odd_halves(root: Path, sizes: dict[Path, Size]) -> Iterator[Finding]:
+    folders = {folder for split in SPLITS for folder in domains(root, split, "pairs")}
+    for path, (width, _) in sizes.items():
+        if width % 2 and not folders.isdisjoint(path.parents):
+            yield Finding(path, "odd", f"{width} pixels wide: cannot be halved if it holds a pair side by side")
+
+
+def _clashing_names(images: Iterable[Path]) -> Iterator[Finding]:
+    first: dict[tuple[Path, str], Path] = {}
+    for path in images:
+        other = first.setdefault((path.parent, path.stem.casefold()), path)
+        if other != path:
+            yield Finding(path, "odd", f"same name as {other.name}: pairs are not clear, and outputs would clash")
+
+
+def _unmatched(root: Path, images: Iterable[Path]) -> Iterator[Finding]:
+    """Images of A/ and B/ folders without a partner. They stop pix2pix; CycleGAN needs no partners."""
+    for split in SPLITS:
+        folders = domains(root, split, "folders")
+        if folders:
+            a, b = ([path for path in images if folder in path.parents] for folder in folders)
+            matched = match(a, folders[0], b, folders[1])
+            for alone, other in ((matched.only_a, folders[1]), (matched.only_b, folders[0])):
+                yield from (Finding(path, "odd", f"no image of this name in {other}") for path in alone)

@@ -1,0 +1,123 @@
+"""`gesso data check`: each kind of trouble is found and named, and a sound set has none."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hostile import write_hostile_files
+
+from gesso.data.check import Report, check, format_report
+from gesso.data.images import read_image, write_image
+from gesso.errors import BadImage, DataError
+
+RNG = np.random.default_rng(0)
+
+
+def put(path: Path, width: int = 16, height: int = 8, channels: int = 3) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_image(path, RNG.integers(0, 256, (height, width, channels), dtype=np.uint8))
+    return path
+
+
+def found(report: Report) -> dict[str, tuple[str, str]]:
+    return {f.path.relative_to(report.root).as_posix(): (f.severity, f.reason) for f in report.findings}
+
+
+def test_a_sound_set_has_no_findings(tmp_path: Path) -> None:
+    for i in range(4):
+        put(tmp_path / f"train/{i}.png")
+    report = check(tmp_path)
+    assert report.findings == ()
+    assert report.images == 4 and report.splits == {"train": "pairs"}
+    assert report.sizes == {(16, 8): 4} and report.modes == {"RGB 8-bit": 4}
+
+
+def test_unreadable_files_are_bad_with_their_reasons(tmp_path: Path) -> None:
+    put(tmp_path / "train/0.png")
+    (tmp_path / "train/1.png").touch()
+    (tmp_path / "train/2.png").write_bytes(put(tmp_path / "whole.png").read_bytes()[:200])
+    (tmp_path / "train/3.jpg").write_text("hello")
+    findings = found(check(tmp_path))
+    assert findings["train/1.png"] == ("bad", "empty file")
+    assert findings["train/2.png"][0] == "bad" and "truncated" in findings["train/2.png"][1]
+    assert findings["train/3.jpg"][0] == "bad" and "not an image" in findings["train/3.jpg"][1]
+    assert check(tmp_path).count("bad") == 3
+
+
+def test_too_large_images_are_bad(tmp_path: Path) -> None:
+    put(tmp_path / "train/0.png")
+    assert "--data.max-pixels" in found(check(tmp_path, max_pixels=100))["train/0.png"][1]
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "reason"),
+    [
+        ("x.jpg", lambda path: put(path.with_suffix(".png")).rename(path), "named .jpg, but its content is PNG"),
+        ("x.png", lambda path: write_image(path, np.full((8, 16, 3), 7, np.uint8)), "one colour all over"),
+        ("x.txt", lambda path: path.write_text("hello"), "left out: not an image"),
+        ("x.dat", lambda path: put(path.with_suffix(".png")).rename(path), "left out: PNG by its content"),
+        ("x.png", lambda path: put(path, width=17), "17 pixels wide: cannot be halved"),
+        ("x.png", lambda path: put(path, width=64, height=32), "64 x 32: area 16 times"),
+        ("x.png", lambda path: put(path, width=32, height=4), "32 x 4: width over height 4 times"),
+        ("0.webp", lambda path: put(path), "same name as 0.png"),
+    ],
+)
+def test_odd_files_are_found(tmp_path: Path, name: str, make: object, reason: str) -> None:
+    for i in range(12):
+        put(tmp_path / f"train/{i}.png")
+    make(tmp_path / "train" / name)  # type: ignore[operator]
+    (finding,) = check(tmp_path).findings
+    assert finding.severity == "odd" and reason in finding.reason
+    assert finding.path.name == name
+
+
+def test_a_set_of_varied_sizes_is_not_odd(tmp_path: Path) -> None:
+    for i in range(10):
+        put(tmp_path / f"trainA/{i}.png", width=8 * 2 ** (i % 5), height=16)
+    assert check(tmp_path).findings == ()
+
+
+def test_names_without_a_partner_are_odd(tmp_path: Path) -> None:
+    for name in ("A/1.png", "A/2.png", "B/2.png", "B/3.png"):
+        put(tmp_path / name)
+    findings = found(check(tmp_path))
+    assert set(findings) == {"A/1.png", "B/3.png"}
+    assert all(severity == "odd" and "no image of this name" in reason for severity, reason in findings.values())
+
+
+def test_progress_reaches_the_number_of_files(tmp_path: Path) -> None:
+    for i in range(3):
+        put(tmp_path / f"{i}.png")
+    heard: list[tuple[int, int]] = []
+    check(tmp_path, workers=2, progress=lambda done, total: heard.append((done, total)))
+    assert heard == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    for root in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(DataError):
+            check(root)
+
+
+def test_the_report_names_every_file_and_sums_up(tmp_path: Path) -> None:
+    put(tmp_path / "train/1.png")
+    (tmp_path / "train/2.png").touch()
+    (tmp_path / "train/notes.txt").write_text("hello")
+    lines = format_report(check(tmp_path)).splitlines()
+    assert lines[0] == f"bad  {tmp_path}/train/2.png: empty file"
+    assert lines[1] == f"odd  {tmp_path}/train/notes.txt: left out: not an image"
+    assert f"{tmp_path}: 2 images and 1 other files" in lines
+    assert "sizes    16 x 8 (1)" in lines and lines[-1] == "found    1 bad, 1 odd"
+
+
+def test_every_damaged_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    unreadable = set()
+    for path in write_hostile_files(tmp_path, 300, seed=5):
+        try:
+            read_image(path)
+        except BadImage:
+            unreadable.add(path)
+    report = check(tmp_path)
+    assert {finding.path for finding in report.findings if finding.severity == "bad"} == unreadable
+    assert len(format_report(report).splitlines()) == len(report.findings) + 6
