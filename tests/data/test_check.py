@@ -41,7 +41,7 @@ def test_unreadable_files_are_bad_with_their_reasons(tmp_path: Path) -> None:
     assert findings["train/1.png"] == ("bad", "empty file")
     assert findings["train/2.png"][0] == "bad" and "truncated" in findings["train/2.png"][1]
     assert findings["train/3.jpg"][0] == "bad" and "not an image" in findings["train/3.jpg"][1]
-    assert check(tmp_path).count("bad") == 3
+    assert check(tmp_path).bad == 3
 
 
 def test_too_large_images_are_bad(tmp_path: Path) -> None:

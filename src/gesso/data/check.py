@@ -48,8 +48,17 @@ class Report:
     modes: Counter[str]
     findings: tuple[Finding, ...]
 
-    def count(self, severity: Severity) -> int:
-        """How many files have a finding of that severity."""
+    @property
+    def bad(self) -> int:
+        """How many files cannot be used."""
+        return self._count("bad")
+
+    @property
+    def odd(self) -> int:
+        """How many files are odd."""
+        return self._count("odd")
+
+    def _count(self, severity: Severity) -> int:
         return len({finding.path for finding in self.findings if finding.severity == severity})
 
 
@@ -118,7 +127,7 @@ def format_report(report: Report) -> str:
             f"layout   {', '.join(laid_out) or 'no train, val or test split'}",
             f"sizes    {', '.join(sizes) or 'none readable'}",
             f"samples  {', '.join(modes) or 'none readable'}",
-            f"found    {report.count('bad')} bad, {report.count('odd')} odd",
+            f"found    {report.bad} bad, {report.odd} odd",
         ]
     )
 
