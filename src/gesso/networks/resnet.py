@@ -1,0 +1,132 @@
+"""The ResNet generator of CycleGAN: two halvings, n residual blocks, two doublings.
+
+Johnson et al. 2016 (arXiv 1603.08155), as used by Zhu et al. 2017, appendix 7.2: c7s1-64, d128, d256, R256 ×
+n, u128, u64, c7s1-3. One flat Sequential, because its indices are the names in the reference's files:
+`model.1` is the first convolution (`model.0` pads), `model.10` the first residual block, and with 9 blocks
+`model.26` is the last convolution.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gesso.networks.normalize import Affine, Norm, NormKind
+from gesso.networks.translator import Translator
+
+Padding = Literal["reflect", "zero", "replicate", "symmetric"]
+Upsample = Literal["transpose", "resize"]
+
+HALVINGS = 2
+
+# The border of one pixel that a residual block adds. zero is left to the convolution and has no layer of its
+# own, which is how the reference numbers them. Mirroring one pixel with the edge itself (symmetric) is
+# repeating the edge.
+BORDERS: dict[Padding, type[nn.Module] | None] = {
+    "reflect": nn.ReflectionPad2d,
+    "replicate": nn.ReplicationPad2d,
+    "symmetric": nn.ReplicationPad2d,
+    "zero": None,
+}
+# The same, by the names that nn.Conv2d has for them.
+PADDING_MODES: dict[Padding, Literal["reflect", "replicate", "zeros"]] = {
+    "reflect": "reflect",
+    "replicate": "replicate",
+    "symmetric": "replicate",
+    "zero": "zeros",
+}
+
+
+class ResidualBlock(nn.Module):
+    """x + norm(conv(relu(norm(conv(x))))), both convolutions 3×3. No ReLU after the sum.
+
+    N×`channels`×H×W to the same; H and W at least 2 with reflect padding.
+    """
+
+    def __init__(self, channels: int, norm: Norm, padding: Padding = "reflect", dropout: float = 0.0) -> None:
+        super().__init__()
+        border = BORDERS[padding]
+
+        def convolution() -> Iterator[nn.Module]:
+            if border is not None:
+                yield border(1)
+            yield nn.Conv2d(channels, channels, 3, padding=int(border is None), bias=norm.conv_bias)
+            yield norm.layer(channels)
+
+        middle: list[nn.Module] = [nn.ReLU(inplace=True)]
+        if dropout > 0:
+            middle.append(nn.Dropout(dropout))
+        self.conv_block = nn.Sequential(*convolution(), *middle, *convolution())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N×C×H×W to N×C×H×W."""
+        residual: Tensor = self.conv_block(x)
+        return x + residual
+
+
+class ResizeConv2d(nn.Conv2d):
+    """Doubling without checkerboards (Odena et al. 2016, distill.pub/2016/deconv-checkerboard):
+    nearest-neighbour resize, then a 3×3 convolution. N×C_in×H×W to N×C_out×2H×2W.
+
+    One layer with the parameter names of the transposed convolution that it replaces, so no index shifts.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, padding: Padding, bias: bool) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1, bias=bias, padding_mode=PADDING_MODES[padding])
+
+    def forward(self, input: Tensor) -> Tensor:
+        """N×C_in×H×W to N×C_out×2H×2W."""
+        return super().forward(F.interpolate(input, scale_factor=2.0, mode="nearest"))
+
+
+class ResNetGenerator(Translator):
+    """Sides must be multiples of 4, and at least 8 so that the trunk has pixels to mirror.
+
+    in_channels, out_channels: of the images, in [-1, 1].
+    ngf: filters of the first layer; the trunk has 4·ngf.
+    blocks: residual blocks, 0 or more; 6 at 128 px and 9 from 256 px in the paper.
+    padding: border in the residual blocks, and before the convolutions of resize. The 7×7 convolutions at
+        both ends always reflect, as in the reference. symmetric is replicate: only wider borders differ.
+    dropout: probability, between the two convolutions of a block. 0 leaves the layer out; as in the
+        reference, this changes the name of the second convolution.
+    upsample: transpose (the paper's transposed convolutions) or resize (`ResizeConv2d`). All names are the
+        same, the shapes of these two weights are not: a file of one kind does not load into the other.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        ngf: int = 64,
+        blocks: int = 9,
+        norm: NormKind = "instance",
+        norm_affine: Affine = "auto",
+        padding: Padding = "reflect",
+        dropout: float = 0.0,
+        upsample: Upsample = "transpose",
+    ) -> None:
+        if blocks < 0:
+            raise ValueError(f"ResNetGenerator: {blocks} blocks; there cannot be fewer than 0")
+        choice = Norm(norm, norm_affine)
+        bias = choice.conv_bias
+
+        def normed(convolution: nn.Module, channels: int) -> list[nn.Module]:
+            return [convolution, choice.layer(channels), nn.ReLU(inplace=True)]
+
+        def doubling(channels: int) -> nn.Module:
+            if upsample == "resize":
+                return ResizeConv2d(2 * channels, channels, padding, bias)
+            return nn.ConvTranspose2d(2 * channels, channels, 3, 2, padding=1, output_padding=1, bias=bias)
+
+        widths = [ngf * 2**level for level in range(HALVINGS + 1)]  # ngf, 2·ngf, 4·ngf
+        layers: list[nn.Module] = [nn.ReflectionPad2d(3)]
+        layers += normed(nn.Conv2d(in_channels, ngf, 7, bias=bias), ngf)
+        for width in widths[:-1]:
+            layers += normed(nn.Conv2d(width, 2 * width, 3, 2, padding=1, bias=bias), 2 * width)
+        layers += [ResidualBlock(widths[-1], choice, padding, dropout) for _ in range(blocks)]
+        for width in reversed(widths[:-1]):
+            layers += normed(doubling(width), width)
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, out_channels, 7), nn.Tanh()]
+
+        super().__init__(nn.Sequential(*layers), multiple=2**HALVINGS, minimum=2 * 2**HALVINGS)
