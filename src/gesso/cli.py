@@ -195,11 +195,11 @@ def translate(arguments: Sequence[str]) -> int:
             precision: Arithmetic of the network.
             max_pixels: Refuse a picture with more.
         """
-        return dict(
-            run=run, inputs=inputs, out=out, direction=direction, checkpoint=checkpoint, suffix=format, resize=resize,
-            batch_size=batch_size, mode=mode, existing=existing, device=device, precision=precision,
-            max_pixels=max_pixels,
-        )  # fmt: skip
+        return {
+            "run": run, "inputs": inputs, "out": out, "direction": direction, "checkpoint": checkpoint,
+            "suffix": format, "batch_size": batch_size, "mode": mode, "resize": resize, "existing": existing,
+            "device": device, "precision": precision, "max_pixels": max_pixels,
+        }  # fmt: skip
 
     values = parse(form, arguments, "translate", "gesso translate runs/cyclegan-horse2zebra photos/ -o out/")
     from gesso.predicting.folder import translate_folder
@@ -258,8 +258,10 @@ def check(arguments: Sequence[str]) -> int:
     folder, max_pixels = parse(form, arguments, "data check", "gesso data check datasets/facades")
     from gesso.data.check import check as check_folder
     from gesso.data.check import format_report
+    from gesso.progress import Bar
 
-    report = check_folder(folder, max_pixels)
+    with Bar("checking") as bar:
+        report = check_folder(folder, max_pixels, progress=bar.update)
     print(format_report(report))
     return 2 if report.bad else 0
 
@@ -343,6 +345,9 @@ def _help() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Gives its exit code: 0, 2 for what a user can mend, 130 for an interrupt."""
     name, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
+    for stream in (sys.stdout, sys.stderr):  # file names need not be text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         if name in ("-h", "--help"):
             print(_help())

@@ -31,7 +31,7 @@ class DataError(GessoError):
     """A data set that is missing, empty or laid out in a way that gesso does not know."""
 
 
-class BadImage(DataError):
+class BadImage(DataError):  # noqa: N818 - it names a thing that is there
     """One image file that cannot be used. `path` names it, `reason` says why in a few words."""
 
     def __init__(self, path: Path | str, reason: str) -> None:

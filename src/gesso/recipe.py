@@ -10,7 +10,6 @@ they become images seen.
 
 import dataclasses
 import json
-import types
 import typing
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -281,17 +280,17 @@ class Recipe:
                 raise UsageError(f"{flag} {channels}: must be 1, 2, 3 or 4")
         if not 0 <= self.generator.dropout < 1:
             raise UsageError(f"--generator.dropout {self.generator.dropout:g}: must lie in [0, 1)")
-        if "crop" in self.data.preprocess and self.data.crop_size > self.data.load_size:
-            if self.data.preprocess != "crop":
-                raise UsageError(
-                    f"--data.crop-size {self.data.crop_size} is larger than --data.load-size "
-                    f"{self.data.load_size}: nothing could be cropped"
-                )
+        cropped = "crop" in self.data.preprocess
+        if cropped and self.data.preprocess != "crop" and self.data.crop_size > self.data.load_size:
+            raise UsageError(
+                f"--data.crop-size {self.data.crop_size} is larger than --data.load-size "
+                f"{self.data.load_size}: nothing could be cropped"
+            )
         if self.generator.kind == "unet":
             if not 5 <= self.generator.depth <= 10:
                 raise UsageError(f"--generator.depth {self.generator.depth}: must lie in 5 … 10")
             multiple = 2**self.generator.depth
-            if "crop" in self.data.preprocess and self.data.crop_size % multiple:
+            if cropped and self.data.crop_size % multiple:
                 raise UsageError(
                     f"--data.crop-size {self.data.crop_size}: a U-Net of depth {self.generator.depth} needs a "
                     f"multiple of {multiple}; choose another size, --generator.depth or --generator.kind resnet"
@@ -372,7 +371,7 @@ RECIPE_TYPES: dict[str, type[Recipe]] = {"cyclegan": CycleGANRecipe, "pix2pix": 
 
 def differences(ours: Recipe, theirs: Recipe) -> list[str]:
     """The flags in which two recipes differ, as '--data.crop-size 128 (was 256)'."""
-    new, old = _flat(dataclasses.asdict(ours)), _flat(dataclasses.asdict(theirs))
+    new, old = flat(dataclasses.asdict(ours)), flat(dataclasses.asdict(theirs))
     return [
         f"--{flag.replace('_', '-')} {new.get(flag)} (was {old.get(flag)})"
         for flag in {**old, **new}
@@ -380,11 +379,12 @@ def differences(ours: Recipe, theirs: Recipe) -> list[str]:
     ]
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one, its keys joined by dots: a recipe's flags and their values."""
+    flattened: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
+        flattened |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flattened
 
 
 def _restore(kind: Any, value: Any) -> Any:
@@ -402,8 +402,6 @@ def _restore(kind: Any, value: Any) -> Any:
         return value
     if origin is tuple:
         return tuple(_restore(typing.get_args(kind)[0], item) for item in value)
-    if isinstance(origin, types.UnionType):
-        return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):

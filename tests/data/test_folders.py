@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gesso.data.folders import Picture, find_split, list_files, list_images, natural_key, read_picture, splits
-from gesso.data.images import write_image
+from gesso.data.folders import Picture, find_split, halve, list_files, list_images, natural_key, splits
+from gesso.data.images import read_image, write_image
 from gesso.errors import BadImage, DataError
 
 
@@ -144,15 +144,15 @@ def test_an_empty_folder_is_said_to_be_empty(tmp_path: Path) -> None:
 def test_halves_are_cut_in_the_middle(tmp_path: Path) -> None:
     pair = np.arange(2 * 6 * 3, dtype=np.uint8).reshape(2, 6, 3)
     write_image(tmp_path / "x.png", pair)
-    assert np.array_equal(read_picture(Picture(tmp_path / "x.png", "left")), pair[:, :3])
-    assert np.array_equal(read_picture(Picture(tmp_path / "x.png", "right")), pair[:, 3:])
-    assert np.array_equal(read_picture(Picture(tmp_path / "x.png")), pair)
+    assert np.array_equal(halve(read_image(tmp_path / "x.png"), Picture(tmp_path / "x.png", "left")), pair[:, :3])
+    assert np.array_equal(halve(read_image(tmp_path / "x.png"), Picture(tmp_path / "x.png", "right")), pair[:, 3:])
+    assert np.array_equal(halve(read_image(tmp_path / "x.png"), Picture(tmp_path / "x.png")), pair)
 
 
 def test_an_odd_width_cannot_be_halved(tmp_path: Path) -> None:
     write_image(tmp_path / "x.png", np.zeros((2, 5, 3), np.uint8))
     with pytest.raises(BadImage, match=r"x\.png: 5 pixels wide"):
-        read_picture(Picture(tmp_path / "x.png", "left"))
+        halve(read_image(tmp_path / "x.png"), Picture(tmp_path / "x.png", "left"))
 
 
 def test_numbers_sort_as_numbers() -> None:

@@ -70,9 +70,10 @@ def stack(images: list[np.ndarray]) -> Tensor:
 class Batches:
     """An endless iterator of training batches: dict of N×C×H×W float32 tensors in [-1, 1] by domain.
 
-    `position` is the number of images that all processes have drawn so far; process `rank` of `world` takes its
-    own stretch of each step's positions. aligned: A and B of a batch belong together and are cut alike; else each
-    domain has its own order and windows, even where the set has pairs. `seconds_waited` adds up the time in which training stood still.
+    aligned: A and B of a batch belong together and are cut alike; else each domain has its own order and windows,
+    even where the set has pairs. `position` is the number of images that all processes have drawn so far; process
+    `rank` of `world` takes its own stretch of each step's positions. `seconds_waited` adds up the time in which
+    training stood still.
     """
 
     def __init__(

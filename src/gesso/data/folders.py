@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from gesso.data.decoding import Array
-from gesso.data.images import SUFFIXES, read_image
+from gesso.data.images import SUFFIXES
 from gesso.errors import BadImage, DataError
 
 Layout = Literal["auto", "pairs", "folders", "unpaired"]
@@ -134,9 +134,8 @@ def find_split(root: Path, split: str, layout: Layout, unpaired: bool) -> Split:
     return Split(split, paired, images, chosen, ignored_a + ignored_b)
 
 
-def read_picture(picture: Picture, channels: int | None = None, max_pixels: int = 100_000_000) -> Array:
-    """`read_image` of the file, cut to the picture's half. BadImage where the width cannot be halved."""
-    array = read_image(picture.path, channels, max_pixels)
+def halve(array: Array, picture: Picture) -> Array:
+    """The part of the file's H×W×C `array` that `picture` is. BadImage where the width cannot be halved."""
     if not picture.half:
         return array
     width = array.shape[1]

@@ -13,9 +13,9 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from gesso.data.folders import Picture, Split, find_split, splits
-from gesso.data.images import read_image
-from gesso.errors import BadImage, DataError, UsageError
+from gesso.data.folders import Picture, Split, find_split, halve, splits
+from gesso.data.images import read_image, to_channels
+from gesso.errors import DataError, UsageError
 from gesso.recipe import BUILTIN_STREETS, Data
 
 Slot = tuple[str, int]
@@ -68,20 +68,8 @@ class FolderSource:
         return self._split.images[slot[0]][slot[1]]
 
     def decode(self, unit: Unit) -> dict[Slot, np.ndarray]:
-        path = Path(unit.name)
-        wanted = {self._channels[role] for role, _ in unit.slots}
-        whole = {c: read_image(path, c, self._data.max_pixels) for c in wanted}
-        images = {}
-        for slot in unit.slots:
-            image = whole[self._channels[slot[0]]]
-            half = self.picture(slot).half
-            if half:
-                width = image.shape[1]
-                if width % 2:
-                    raise BadImage(path, f"{width} pixels wide: two halves side by side need an even width")
-                image = image[:, : width // 2] if half == "left" else image[:, width // 2 :]
-            images[slot] = image
-        return images
+        whole = read_image(unit.name, max_pixels=self._data.max_pixels)
+        return {slot: to_channels(halve(whole, self.picture(slot)), self._channels[slot[0]]) for slot in unit.slots}
 
     def label(self, slot: Slot) -> str:
         return self.picture(slot).path.relative_to(self._root).as_posix()

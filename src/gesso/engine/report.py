@@ -25,7 +25,7 @@ from gesso.engine import figures
 from gesso.engine.figures import Clock
 from gesso.engine.runlog import Record, read_log
 from gesso.errors import CheckpointError, DiskError, UsageError
-from gesso.recipe import Recipe
+from gesso.recipe import Recipe, flat
 
 PATIENCE = 15 * 60.0
 """Seconds of silence after which a run counts as stopped; three times its longest silence if that is more."""
@@ -214,19 +214,12 @@ def _changed(values: dict[str, Any], warnings: list[str]) -> list[tuple[str, str
     except CheckpointError as error:
         warnings.append(f"recipe.json: {error}.")
         return []
-    ours, default = (_flat(json.loads(r.to_json())) for r in (recipe, type(recipe)(recipe=recipe.recipe)))
+    ours, default = (flat(json.loads(r.to_json())) for r in (recipe, type(recipe)(recipe=recipe.recipe)))
     return [
         (f"--{flag.replace('_', '-')}", _plain(value), _plain(default[flag]))
         for flag, value in ours.items()
         if value != default[flag]
     ]
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 def _plain(value: Any) -> str:

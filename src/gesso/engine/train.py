@@ -155,12 +155,13 @@ def _loop(s: Session, stop: threading.Event) -> bool:
 
 def _end(s: Session, finished: bool) -> list[dict[str, Any]]:
     """Score and show a finished run; tell how to go on with another."""
-    if not finished:
+    rows: list[dict[str, Any]] = []
+    if finished:
+        rows = finish(s.run, s.model, s.device, s.narrator.bar.say)
+    else:
         s.narrator.note(
             s.images, f"stopped and saved at {s.images} of {s.total} images; go on with: gesso resume {s.run}"
         )
-        return []
-    rows = finish(s.run, s.model, s.device, s.narrator.bar.say)
     s.narrator.log.write("finish", s.images, seconds=time.monotonic() - s.began)
     return rows
 

@@ -1,0 +1,68 @@
+"""What every test may use: toy recipes on a toy data set, and a cache of their own."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gesso.recipe import Checkpoints, Data, Evaluation, Recipe, Tracking
+from gesso.recipes import RECIPES
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or fills the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Toy networks are too small to share; and results must not depend on how many tests run at once."""
+    torch.set_num_threads(1)
+
+
+def write_pairs(root: Path, counts: dict[str, int], size: int = 32) -> Path:
+    """A paired set whose B is the negative of a random smooth A, so that little training already helps."""
+    for split, count in counts.items():
+        (root / split).mkdir(parents=True)
+        for i in range(count):
+            rng = np.random.default_rng([i, len(split)])
+            coarse = Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8))
+            a = np.asarray(coarse.resize((size, size), Image.Resampling.BICUBIC))
+            Image.fromarray(np.hstack([a, 255 - a])).save(root / split / f"{i:03d}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 training pairs of 32×32 pixels, 4 for validation, 4 for test."""
+    return write_pairs(tmp_path_factory.mktemp("data") / "pairs", {"train": 24, "val": 4, "test": 4})
+
+
+def toy(name: str, root: Path, **changes: object) -> Recipe:
+    """Recipe `name` with all its choices, shrunk to 32 pixels, a few filters and two epochs."""
+    recipe = RECIPES[name]()
+    generator = dataclasses.replace(recipe.generator, ngf=4, blocks=1, depth=5)
+    discriminator = dataclasses.replace(recipe.discriminator, ndf=4, layers=2)
+    toyed = dataclasses.replace(
+        recipe,
+        data=Data(root=str(root), load_size=36, crop_size=32),
+        epochs=2,
+        batch_size=2,
+        precision="fp32",
+        device="cpu",
+        compile="off",
+        generator=generator,
+        discriminator=discriminator,
+        checkpoints=Checkpoints(every=0.5),
+        evaluation=Evaluation(every=1),
+        tracking=Tracking(log_every=8, sheet_every=1, sheet_images=2, trackers=()),
+    )
+    return dataclasses.replace(toyed, **changes)
+
+
+Toy = Callable[..., Recipe]
