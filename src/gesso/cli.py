@@ -25,7 +25,6 @@ from gesso.recipes import RECIPES
 
 T = TypeVar("T")
 Flag = tyro.conf.arg
-Positional = tyro.conf.Positional
 
 
 def parse(form: Callable[..., T], arguments: Sequence[str], name: str, example: str, default: Any = None) -> T:
@@ -35,7 +34,8 @@ def parse(form: Callable[..., T], arguments: Sequence[str], name: str, example: 
     description = f"{(form.__doc__ or '').strip()}\n\nExample: {example}"
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(form, prog=f"gesso {name}", args=list(arguments), description=description, **options)
+            parsed: T = tyro.cli(form, prog=f"gesso {name}", args=list(arguments), description=description, **options)
+            return parsed
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -109,7 +109,7 @@ def resume(arguments: Sequence[str]) -> int:
     """Go on with a run from its last whole checkpoint."""
 
     def form(
-        run: Positional[Path], *, epochs: Annotated[float | None, Flag(aliases=("-e",))] = None
+        run: tyro.conf.Positional[Path], *, epochs: Annotated[float | None, Flag(aliases=("-e",))] = None
     ) -> tuple[Any, ...]:
         """Go on with a run from its last whole checkpoint, to the same weights as if it had not stopped.
 
@@ -129,7 +129,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     """Score a run beside its baselines, the protocol under the table."""
 
     def form(
-        run: Positional[Path],
+        run: tyro.conf.Positional[Path],
         *,
         checkpoint: str = "best",
         split: Literal["auto", "train", "val", "test"] = "auto",
@@ -163,8 +163,8 @@ def translate(arguments: Sequence[str]) -> int:
     """Translate a picture or a folder of pictures of any size."""
 
     def form(
-        run: Positional[Path],
-        inputs: Positional[Path],
+        run: tyro.conf.Positional[Path],
+        inputs: tyro.conf.Positional[Path],
         *,
         out: Annotated[Path, Flag(aliases=("-o",))],
         direction: Direction | None = None,
@@ -216,8 +216,8 @@ def synth(arguments: Sequence[str]) -> int:
     from gesso.data.synth import KINDS
 
     def form(
-        kind: Positional[Literal["pairs", "unpaired", "classes", "cityscapes"]],
-        out: Positional[Path],
+        kind: tyro.conf.Positional[Literal["pairs", "unpaired", "classes", "cityscapes"]],
+        out: tyro.conf.Positional[Path],
         *,
         count: int = 400,
         size: int = 256,
@@ -246,7 +246,7 @@ def synth(arguments: Sequence[str]) -> int:
 def check(arguments: Sequence[str]) -> int:
     """List every unreadable, empty, truncated or odd file of a data set."""
 
-    def form(folder: Positional[Path], *, max_pixels: int = 100_000_000) -> tuple[Any, ...]:
+    def form(folder: tyro.conf.Positional[Path], *, max_pixels: int = 100_000_000) -> tuple[Any, ...]:
         """Read every file of a data set and list the unreadable, empty, truncated and odd ones with the reason.
 
         Args:

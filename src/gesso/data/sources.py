@@ -15,6 +15,7 @@ import numpy as np
 
 from gesso.data.folders import Picture, Split, find_split, halve, splits
 from gesso.data.images import read_image, to_channels
+from gesso.data.synth import FIRST, street_pair
 from gesso.errors import DataError, UsageError
 from gesso.recipe import BUILTIN_STREETS, Data
 
@@ -99,8 +100,8 @@ class StreetsSource:
         limit = data.train_subset if split == "train" else data.evaluate_subset
         count = min(self.COUNTS[split], limit or self.COUNTS[split])
         self.counts = {"A": count, "B": count}
-        first = {"train": 0, "val": 10_000_000, "test": 20_000_000}[split]
-        self._first = {"A": first, "B": first if self.paired else first + 5_000_000}
+        first = FIRST[split]
+        self._first = {"A": first, "B": first if self.paired else FIRST["train B"]}
         print_ = f"streets {self.SEED} {self._size}"
         if self.paired:
             self.units = tuple(Unit(f"street {first + i}", (("A", i), ("B", i)), print_) for i in range(count))
@@ -113,8 +114,6 @@ class StreetsSource:
 
     def decode(self, unit: Unit) -> dict[Slot, np.ndarray]:
         role, i = unit.slots[0]
-        from gesso.data.synth import street_pair
-
         photo, labels = street_pair(self.SEED, self._first[role] + i, self._size)
         both = {"A": photo, "B": labels}
         return {slot: both[slot[0]] for slot in unit.slots}

@@ -93,11 +93,11 @@ def prepare(model: Model, average: Average | None, choices: Choices, *, determin
     layout = torch.channels_last if choices.channels_last.value else torch.contiguous_format
     networks = [*model.networks.values(), *(average.networks.values() if average else ())]
     for network in networks:
-        network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+        network.to(device=device, memory_format=layout)
     model.make_optimizers(facts(device).fused_optimizer)
     for network in model.networks.values():
         if choices.compile.value:
-            network.forward = torch.compile(network.forward, dynamic=False)  # type: ignore[method-assign]
+            network.forward = torch.compile(network.forward, dynamic=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for network in networks:

@@ -6,7 +6,7 @@ there; they are fetched only when a line is due, so that no step waits for them.
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -85,9 +85,9 @@ class Trackers:
         self._tensorboard = None
         if "tensorboard" in asked:
             # After a resume, points beyond it are drawn again; purge_step takes the old ones out.
-            self._tensorboard = SummaryWriter(str(run / "tensorboard"), purge_step=images)  # type: ignore[no-untyped-call]
+            self._tensorboard = SummaryWriter(str(run / "tensorboard"), purge_step=images)
             if images == 0:
-                self._tensorboard.add_text("recipe", f"```json\n{recipe.to_json()}```")  # type: ignore[no-untyped-call]
+                self._tensorboard.add_text("recipe", f"```json\n{recipe.to_json()}```")
         self._accelerator = None
         if external := [name for name in asked if name in self.EXTERNAL]:
             self._accelerator = accelerator
@@ -97,18 +97,18 @@ class Trackers:
     def scalars(self, values: dict[str, float], images: int) -> None:
         if self._tensorboard:
             for name, value in values.items():
-                self._tensorboard.add_scalar(name, value, images)  # type: ignore[no-untyped-call]
+                self._tensorboard.add_scalar(name, value, images)
         if self._accelerator:
             self._accelerator.log(values, step=images)
 
     def image(self, name: str, picture: Any, images: int) -> None:
         """An H×W×3 uint8 picture."""
         if self._tensorboard:
-            self._tensorboard.add_image(name, picture, images, dataformats="HWC")  # type: ignore[no-untyped-call]
+            self._tensorboard.add_image(name, picture, images, dataformats="HWC")
 
     def close(self) -> None:
         if self._tensorboard:
-            self._tensorboard.close()  # type: ignore[no-untyped-call]
+            self._tensorboard.close()
         if self._accelerator:
             self._accelerator.end_training()
 
@@ -120,7 +120,7 @@ def check_trackers(recipe: Recipe) -> None:
             raise UsageError(f"--tracking.trackers {name}: not installed; pip install 'gesso[{name}]' or leave it out")
 
 
-def _accelerate_trackers(names: list[str], run: Path) -> list[Any]:
+def _accelerate_trackers(names: Sequence[str], run: Path) -> list[Any]:
     from accelerate.tracking import MLflowTracker, WandBTracker
 
     makers: dict[str, Callable[[], Any]] = {
