@@ -5,52 +5,27 @@ command that needs it, so that help is instant. A user's mistake ends in one lin
 code 2; an interrupt in 130.
 """
 
-import contextlib
 import dataclasses
 import io
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import tyro
 
 import gesso
 from gesso.errors import GessoError, UsageError
-from gesso.recipe import Direction, Precision, Recipe
+from gesso.parsing import parse
+from gesso.recipe import Precision, Recipe
 from gesso.recipes import RECIPES
 
-T = TypeVar("T")
 Flag = tyro.conf.arg
-
-
-def parse(form: Callable[..., T], arguments: Sequence[str], name: str, example: str, default: Any = None) -> T:
-    """`arguments` as tyro reads them for `form`. UsageError in one line where they do not fit."""
-    errors = io.StringIO()
-    options = {} if default is None else {"default": default}
-    description = f"{(form.__doc__ or '').strip()}\n\nExample: {example}"
-    try:
-        with contextlib.redirect_stderr(errors):
-            parsed: T = tyro.cli(form, prog=f"gesso {name}", args=list(arguments), description=description, **options)
-            return parsed
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        raise UsageError(_one_line(errors.getvalue(), name)) from None
-
-
-def _one_line(box: str, name: str) -> str:
-    """The first message of tyro's box of errors, and what it thinks was meant."""
-    lines = [line.strip(" │|╭╮╰╯─-") if set(line) <= set("╭╮╰╯─ ") else line.strip("│ ") for line in box.splitlines()]
-    text = [line for line in lines if line and not line.startswith(("╭", "╰", "─"))]
-    rule = next((i for i, line in enumerate(lines) if line.startswith("──") and i > 0), len(lines))
-    message = " ".join(line for line in lines[:rule] if line in text)
-    meant = [match[0] for line in text if (match := re.match(r"(-[\w.-]+(, )?)+", line))]
-    mend = f"; perhaps you meant {meant[0]}" if "Perhaps you meant" in box and meant else ""
-    return f"{message or 'cannot read the command line'}{mend}; see gesso {name} --help"
+Run = Annotated[tyro.conf.Positional[Path], Flag(metavar="RUN")]
+Folder = Annotated[tyro.conf.Positional[Path], Flag(metavar="FOLDER")]
+Inputs = Annotated[tyro.conf.Positional[Path], Flag(metavar="INPUTS")]
 
 
 @dataclass
@@ -68,13 +43,15 @@ class TrainOptions:
 
 def train(arguments: Sequence[str]) -> int:
     """Train a recipe. The same command again goes on where it stopped."""
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments:
+        raise UsageError(f"train: name a recipe; there are {', '.join(RECIPES)}")
+    name, *flags = arguments
+    if name in ("-h", "--help"):
         print(
             "usage: gesso train RECIPE [OPTIONS]\n\n" + _recipes() + "\n\ngesso train RECIPE --help lists the options."
         )
         print("\nExample: gesso train pix2pix --data.root datasets/facades --direction BtoA -b 1 -e 200")
-        return 0 if arguments else 2
-    name, *flags = arguments
+        return 0
     if name not in RECIPES:
         raise UsageError(f"train {name}: no such recipe; there are {', '.join(RECIPES)}")
     recipe = RECIPES[name]()
@@ -108,28 +85,26 @@ def _report(run: Any) -> int:
 def resume(arguments: Sequence[str]) -> int:
     """Go on with a run from its last whole checkpoint."""
 
-    def form(
-        run: tyro.conf.Positional[Path], *, epochs: Annotated[float | None, Flag(aliases=("-e",))] = None
-    ) -> tuple[Any, ...]:
+    def form(run: Run, *, epochs: Annotated[float, Flag(aliases=("-e",))] = 0) -> tuple[Any, ...]:
         """Go on with a run from its last whole checkpoint, to the same weights as if it had not stopped.
 
         Args:
             run: Folder of the run.
-            epochs: Train to this many epochs instead; the learning rates follow the new length.
+            epochs: Train to this many epochs instead; the learning rates follow the new length. 0 keeps the recipe's.
         """
         return run, epochs
 
     run, epochs = parse(form, arguments, "resume", "gesso resume runs/pix2pix-facades")
     from gesso.engine.train import resume as go_on
 
-    return _report(go_on(run, epochs=epochs))
+    return _report(go_on(run, epochs=epochs or None))
 
 
 def evaluate(arguments: Sequence[str]) -> int:
     """Score a run beside its baselines, the protocol under the table."""
 
     def form(
-        run: tyro.conf.Positional[Path],
+        run: Run,
         *,
         checkpoint: str = "best",
         split: Literal["auto", "train", "val", "test"] = "auto",
@@ -163,11 +138,11 @@ def translate(arguments: Sequence[str]) -> int:
     """Translate a picture or a folder of pictures of any size."""
 
     def form(
-        run: tyro.conf.Positional[Path],
-        inputs: tyro.conf.Positional[Path],
+        run: Run,
+        inputs: Inputs,
         *,
         out: Annotated[Path, Flag(aliases=("-o",))],
-        direction: Direction | None = None,
+        direction: Literal["auto", "AtoB", "BtoA"] = "auto",
         checkpoint: str = "best",
         format: Literal["png", "tif", "jpg", "webp", "same"] = "png",
         batch_size: Annotated[int, Flag(aliases=("-b",))] = 4,
@@ -184,7 +159,7 @@ def translate(arguments: Sequence[str]) -> int:
             run: Folder of the run, or of one of its checkpoints.
             inputs: A picture or a folder.
             out: Folder for the results; names and sub-folders are kept.
-            direction: AtoB or BtoA, where the model has both.
+            direction: AtoB or BtoA; auto: the one that the model was trained for, AtoB where it has both.
             checkpoint: best, latest, or the number of one.
             format: Of the results; 16-bit pictures stay 16-bit in png and tif.
             batch_size: Pictures of one size at once.
@@ -196,9 +171,10 @@ def translate(arguments: Sequence[str]) -> int:
             max_pixels: Refuse a picture with more.
         """
         return {
-            "run": run, "inputs": inputs, "out": out, "direction": direction, "checkpoint": checkpoint,
-            "suffix": format, "batch_size": batch_size, "mode": mode, "resize": resize, "existing": existing,
-            "device": device, "precision": precision, "max_pixels": max_pixels,
+            "run": run, "inputs": inputs, "out": out, "checkpoint": checkpoint, "suffix": format,
+            "direction": None if direction == "auto" else direction, "batch_size": batch_size, "mode": mode,
+            "resize": resize, "existing": existing, "device": device, "precision": precision,
+            "max_pixels": max_pixels,
         }  # fmt: skip
 
     values = parse(form, arguments, "translate", "gesso translate runs/cyclegan-horse2zebra photos/ -o out/")
@@ -217,7 +193,7 @@ def synth(arguments: Sequence[str]) -> int:
 
     def form(
         kind: tyro.conf.Positional[Literal["pairs", "unpaired", "classes", "cityscapes"]],
-        out: tyro.conf.Positional[Path],
+        out: Folder,
         *,
         count: int = 400,
         size: int = 256,
@@ -246,7 +222,7 @@ def synth(arguments: Sequence[str]) -> int:
 def check(arguments: Sequence[str]) -> int:
     """List every unreadable, empty, truncated or odd file of a data set."""
 
-    def form(folder: tyro.conf.Positional[Path], *, max_pixels: int = 100_000_000) -> tuple[Any, ...]:
+    def form(folder: Folder, *, max_pixels: int = 100_000_000) -> tuple[Any, ...]:
         """Read every file of a data set and list the unreadable, empty, truncated and odd ones with the reason.
 
         Args:
@@ -269,15 +245,16 @@ def check(arguments: Sequence[str]) -> int:
 def data(arguments: Sequence[str]) -> int:
     """Make, fetch and check data sets."""
     commands = {"synth": synth, "check": check}
-    if not arguments or arguments[0] not in commands:
-        lines = [f"  {name:<7} {_summary(run)}" for name, run in commands.items()]
-        text = "usage: gesso data COMMAND\n\n" + "\n".join(lines)
-        text += "\n\nExample: gesso data check datasets/facades"
-        if arguments and arguments[0] not in ("-h", "--help"):
-            raise UsageError(f"data {arguments[0]}: no such command; there are {', '.join(commands)}")
-        print(text)
-        return 0 if arguments else 2
-    return commands[arguments[0]](arguments[1:])
+    if not arguments:
+        raise UsageError(f"data: name a command; there are {', '.join(commands)}")
+    name, *rest = arguments
+    if name in ("-h", "--help"):
+        lines = "\n".join(f"  {name:<7} {_summary(run)}" for name, run in commands.items())
+        print(f"usage: gesso data COMMAND\n\n{lines}\n\nExample: gesso data check datasets/facades")
+        return 0
+    if name not in commands:
+        raise UsageError(f"data {name}: no such command; there are {', '.join(commands)}")
+    return commands[name](rest)
 
 
 def doctor(arguments: Sequence[str]) -> int:
@@ -358,6 +335,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name not in COMMANDS:
             raise UsageError(f"{name}: no such command; there are {', '.join(COMMANDS)}")
         return COMMANDS[name](rest)
+    except SystemExit as stop:  # tyro has shown a command's help
+        return int(stop.code or 0)
     except GessoError as error:
         print(f"gesso: {error}", file=sys.stderr)
         return error.exit_code

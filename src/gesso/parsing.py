@@ -1,0 +1,123 @@
+"""A command's arguments to values by tyro, and what tyro finds wrong with them to one line.
+
+tyro draws its errors for a terminal: a box with a title, the message, then arguments that resemble the unknown
+ones, rules between. The classes behind them are private to it, so the box is taken apart by its rules. Messages
+worded for programmers are worded anew; one that is not known here goes through as it is.
+"""
+
+import contextlib
+import inspect
+import io
+import os
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import tyro
+
+from gesso.errors import UsageError
+
+T = TypeVar("T")
+
+WORDINGS = (
+    (r"Error parsing (?P<flag>\S+): invalid literal for int\(\) .*: '(?P<value>.*)'", "must be a whole number"),
+    (r"Error parsing (?P<flag>\S+): could not convert string to float: '(?P<value>.*)'", "must be a number"),
+    (r"Error parsing (?P<flag>\S+): Could not find .*: \['(?P<value>.*)'\]", "not what this flag takes"),
+    (r"Missing value for argument '(?P<flag>\S+)'\..*(?P<value>)", "needs a value"),
+    (
+        r"invalid choice '(?P<value>.*)' for argument '(?P<flag>\S+)'\. Expected one of \((?P<choices>.*?),?\)\.",
+        "choose one of {choices}",
+    ),
+)
+RULES = set("─-╭╮╰╯ ")
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def parse(form: Callable[..., T], arguments: Sequence[str], name: str, example: str, default: Any = None) -> T:
+    """`arguments` as tyro reads them for `form`. UsageError in one line where they do not fit.
+
+    The help of `gesso name` is the start of `form`'s docstring, `example`, and every flag with its default.
+    """
+    errors = io.StringIO()
+    options = {} if default is None else {"default": default}
+    about = inspect.cleandoc(form.__doc__ or "").split("\n\nArgs:")[0]
+    wanted = f"{about}\n\nExample: {example}"
+    try:
+        with contextlib.redirect_stderr(errors), _wide(not {"-h", "--help"} & set(arguments)):
+            parsed: T = tyro.cli(form, prog=f"gesso {name}", args=list(arguments), description=wanted, **options)
+            return parsed
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UsageError(f"{one_line(errors.getvalue())}; see gesso {name} --help") from None
+
+
+def one_line(box: str) -> str:
+    """What a box of tyro's says, in one line that names the flag."""
+    sections = _sections(box)
+    if not sections:
+        return " ".join(box.split()) or "cannot read the command line"
+    message, *others = sections
+    text = " ".join(line.strip() for line in message)
+    if text.startswith("Missing from "):
+        missing = [_long(line) for line in message if re.match(r" {4}\S", line)]
+        unknown = [line.strip() for first, *rest in others if first == "Unrecognized options:" for line in rest]
+        return f"missing {', '.join(missing)}" + (f"; not recognised: {', '.join(unknown)}" if unknown else "")
+    if text.startswith("Unrecognized options: "):
+        return _unrecognised(text.split(": ", 1)[1].split(", "), others)
+    for pattern, wording in WORDINGS:
+        if match := re.fullmatch(pattern, text):
+            mend = wording.format(choices=match.groupdict().get("choices", "").replace("'", ""))
+            value = match["value"].replace("', '", " ")
+            return f"{_long(match['flag'])} {value}".strip() + f": {mend}"
+    return text
+
+
+def _sections(box: str) -> list[list[str]]:
+    """The parts of a box between its rules, without the title; lines keep their indentation within the part."""
+    sections: list[list[str]] = [[]]
+    for line in COLOURS.sub("", box).splitlines():
+        content = line.strip("│").rstrip()
+        if line.startswith("╭") or (content and set(content) <= RULES):
+            sections.append([])
+        elif content:
+            sections[-1].append(content)
+    return [textwrap.dedent("\n".join(section)).splitlines() for section in sections[1:] if section]
+
+
+def _unrecognised(words: list[str], others: list[list[str]]) -> str:
+    """The flags among `words` (what follows an unknown one is its value), each with what may have been meant."""
+    flags = [word for word in words if word.startswith("-")]
+    meant: dict[str, str] = {}
+    for title, *lines in others:
+        names = " or ".join(_long(line) for line in lines if re.match(r" {4}-", line))
+        if title == "Perhaps you meant:":
+            meant = dict.fromkeys((flag for flag in flags if flag.startswith("--")), names)
+        elif title.startswith("Arguments similar to "):
+            meant[title.removeprefix("Arguments similar to ").removesuffix(":")] = names
+    return "; ".join(
+        f"{word} is not recognised" + (f", perhaps you meant {meant[word]}" if meant.get(word) else "")
+        for word in flags or words
+    )
+
+
+def _long(line: str) -> str:
+    """The long name in '-o PATH, --out PATH' or '-d/--precision'; the words themselves where there is none."""
+    match = re.search(r"(?:^|[\s/])(--[\w.-]+)", line)
+    return match[1] if match else line.strip()
+
+
+@contextlib.contextmanager
+def _wide(wide: bool) -> Iterator[None]:
+    """Inside, tyro takes the terminal for so wide that it breaks no name in two; unless help is to be shown."""
+    before = os.environ.get("COLUMNS")
+    if wide:
+        os.environ["COLUMNS"] = "100000"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("COLUMNS", None)
+        else:
+            os.environ["COLUMNS"] = before
