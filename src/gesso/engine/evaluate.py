@@ -15,7 +15,7 @@ from gesso.data.batches import normalize, stack
 from gesso.data.store import Store
 from gesso.metrics.paired import PAIRED, SMALLEST_SSIM, as_channels, resized
 from gesso.models.base import Batch, Model, Networks, Translation, testing
-from gesso.networks.anysize import crop, pad
+from gesso.networks.anysize import crop
 
 Row = dict[str, Any]
 Progress = Callable[[int, int], None]
@@ -24,14 +24,8 @@ METHODS = ("gesso", "input copied", "mean target")
 
 def predict(model: Model, batch: Batch, networks: Networks | None = None) -> dict[str, Tensor]:
     """`model.predict` for images of any size. Call inside `testing`."""
-    multiple = max(getattr(model.networks[name], "multiple", 1) for name in model.generators)
-    minimum = max(getattr(model.networks[name], "minimum", 1) for name in model.generators)
-    size = (0, 0)
-    padded: Batch = {}
-    for role, images in batch.items():
-        size = (images.shape[2], images.shape[3])
-        padded[role] = pad(images, multiple, minimum)
-    return {name: crop(images, size) for name, images in model.predict(padded, networks).items()}
+    size = _size(next(iter(batch.values())))
+    return {name: crop(images, size) for name, images in model.predict(model.padded(batch), networks).items()}
 
 
 def images_of(store: Store, role: str, indices: range | list[int], device: torch.device) -> Tensor:

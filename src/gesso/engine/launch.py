@@ -70,9 +70,8 @@ def step_flops(recipe: Recipe, model: Model) -> float:
     for name, passes in model.forward_passes().items():
         network = model.networks[name]
         channels = next(parameter.shape[1] for parameter in network.parameters() if parameter.dim() == 4)
-        side_there = max(side, getattr(network, "multiple", 1))
-        image = torch.empty(1, channels, side_there, side_there, device="meta")
-        total += 2 * macs(network, image) * passes
+        image = torch.empty(1, channels, side, side, device="meta")
+        total += 2 * macs(network, model.padded({name: image})[name]) * passes
     return total
 
 

@@ -29,7 +29,7 @@ from gesso.engine.evaluate import evaluate, headline
 from gesso.engine.finish import finish
 from gesso.engine.launch import Choices, choose, prepare
 from gesso.engine.report import write_report
-from gesso.engine.runs import default_name, open_run, read_environment, read_recipe, write_environment
+from gesso.engine.runs import default_name, lock_run, open_run, read_environment, read_recipe, write_environment
 from gesso.engine.schedule import rate
 from gesso.engine.sheets import sheet, write_sheet
 from gesso.engine.track import Meter, Narrator, check_trackers, say
@@ -93,7 +93,7 @@ def train(recipe: Recipe, *, runs: Path | str = "runs", name: str = "", overwrit
     check_trackers(recipe)
     existing_splits(recipe.data)  # a missing folder is named before anything is made
     opened = open_run(Path(runs) / (name or default_name(recipe)), recipe, overwrite=overwrite)
-    with opened.lock:
+    try:
         session = _open(recipe, opened.path)
         try:
             with _stop_on_signals() as stop:
@@ -104,13 +104,20 @@ def train(recipe: Recipe, *, runs: Path | str = "runs", name: str = "", overwrit
             session.narrator.close()
         write_report(session.run)
         return Run(session.run, finished, rows)
+    finally:
+        opened.lock.release()
 
 
 def resume(run: Path, *, epochs: float | None = None) -> Run:
     """Go on with the run at `run`, to `epochs` instead of its recipe's, if given."""
+    run = run.resolve()  # `.` has a name too
     recipe = read_recipe(run)
     if epochs is not None and epochs != recipe.epochs:
-        state.lengthen(run, epochs)
+        lock = lock_run(run)
+        try:
+            state.lengthen(run, epochs)
+        finally:
+            lock.release()
         recipe = read_recipe(run)
     return train(recipe, runs=run.parent, name=run.name)
 
@@ -121,17 +128,17 @@ def _loop(s: Session, stop: threading.Event) -> bool:
     step = recipe.batch_size
     before = s.images
     while True:
-        done = s.images >= s.total
+        done, stopping = s.images >= s.total, stop.is_set()  # read once: a signal during the upkeep waits a turn
         if s.images != s.saved_at:  # what was saved had its upkeep first
             with meter.paused():
-                save = done or stop.is_set() or _due(before, s.images, s.every(recipe.checkpoints.every))
+                save = done or stopping or _due(before, s.images, s.every(recipe.checkpoints.every))
                 if done or _due(before, s.images, s.every(recipe.evaluation.every)):
                     save |= _evaluate(s)
                 if done or _due(before, s.images, s.every(recipe.tracking.sheet_every)):
                     _draw_sheet(s)
                 if save:
                     _save(s)
-        if done or stop.is_set():
+        if done or stopping:
             return done
 
         multiplier = rate(recipe.schedule, recipe.epochs, s.per_epoch, s.images)
@@ -141,7 +148,7 @@ def _loop(s: Session, stop: threading.Event) -> bool:
         rng = order.random(recipe.seed, order.STEP, s.images)
         torch.manual_seed(int(rng.integers(2**62)))  # dropout
 
-        losses = model.train_step(next(s.batches), rng)
+        losses = model.train_step(model.padded(next(s.batches)), rng)
 
         if s.average:
             s.average.update(model.networks, step)
@@ -221,7 +228,7 @@ def _open(recipe: Recipe, run: Path) -> Session:
         saved_at=images if found else -1,
         total=total,
         per_epoch=per_epoch,
-        best=dict(found.progress.get("best", {})) if found else {},
+        best=checkpoint.best_before(run, found) if found else {},
         began=began,
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gesso.networks.anysize import pad
 from gesso.networks.initialize import initialize
 from gesso.recipe import Adam, Discriminator, Generator, Recipe
 
@@ -73,6 +74,13 @@ class Model(ABC):
     @abstractmethod
     def forward_passes(self) -> dict[str, float]:
         """Forward passes of each network that one step's work is worth; a backward pass counts two."""
+
+    def padded(self, batch: Batch) -> Batch:
+        """`batch` with mirrored borders at the right and the bottom, until its sizes fit every network."""
+        multiple = max(getattr(network, "multiple", 1) for network in self.networks.values())
+        minimum = max(getattr(network, "minimum", 1) for network in self.networks.values())
+        minimum = -(-minimum // multiple) * multiple
+        return {role: pad(images, multiple, minimum) for role, images in batch.items()}
 
     def prepare(self, batches: Iterator[Batch]) -> None:  # noqa: B027
         """What is to be done once before the first step of a run, such as filling pools."""

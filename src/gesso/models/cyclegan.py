@@ -140,7 +140,7 @@ class CycleGAN(Model):
             return
         rng = np.random.default_rng(0)  # a pool that is not full draws nothing
         while any(len(pool.images) < pool.size for pool in self.pools.values()):
-            batch = next(batches)
+            batch = self.padded(next(batches))
             with testing(self.networks, "eval"):
                 made = self.predict({role: batch[role] for role in "AB"})
             for name, fake in (("D_A", made["fake_B"]), ("D_B", made["fake_A"])):

@@ -64,9 +64,9 @@ class ImagePool:
             chosen.append(fake)
         return torch.stack(chosen)
 
-    def state_dict(self) -> Tensor:
-        """The images, M×C×H×W; an empty tensor where there are none."""
-        return torch.stack(self.images) if self.images else torch.empty(0)
+    def state_dict(self) -> list[Tensor]:
+        """The images, each C×H×W; where nothing is cropped they differ in size."""
+        return list(self.images)
 
-    def load_state_dict(self, images: Tensor, device: torch.device) -> None:
-        self.images = list(images.to(device).unbind()) if images.numel() else []
+    def load_state_dict(self, images: list[Tensor], device: torch.device) -> None:
+        self.images = [image.to(device) for image in images]
