@@ -35,6 +35,8 @@ class Choice(Generic[T]):
 class Accelerator:
     """One kind of device. `best_precision` and `precisions` may look at the hardware."""
 
+    host: bool
+    """Whether it is the processor itself, whose memory and random numbers every process has."""
     available: Callable[[], bool]
     describe: Callable[[], str]
     precisions: Callable[[], tuple[str, ...]]
@@ -88,6 +90,7 @@ def _cuda_precision() -> Choice[str]:
 
 ACCELERATORS: dict[str, Accelerator] = {
     "cuda": Accelerator(
+        host=False,
         available=torch.cuda.is_available,
         describe=lambda: torch.cuda.get_device_name(),
         precisions=_cuda_precisions,
@@ -102,6 +105,7 @@ ACCELERATORS: dict[str, Accelerator] = {
         nominal_flops=2e13,
     ),
     "mps": Accelerator(
+        host=False,
         available=torch.backends.mps.is_available,
         describe=lambda: "Apple GPU",
         precisions=lambda: ("fp32",),
@@ -116,6 +120,7 @@ ACCELERATORS: dict[str, Accelerator] = {
         nominal_flops=4e12,
     ),
     "cpu": Accelerator(
+        host=True,
         available=lambda: True,
         describe=lambda: f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}",
         precisions=lambda: ("fp32", "bf16"),

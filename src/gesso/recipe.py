@@ -17,6 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import tyro
 
 from gesso.errors import CheckpointError, UsageError
+from gesso.restoring import restore
 
 BUILTIN_STREETS = "builtin:streets"
 
@@ -233,7 +234,7 @@ class Recipe:
         try:
             values = json.loads(text)
             kind = RECIPE_TYPES[values.pop("model")]
-            return typing.cast(Recipe, _restore(kind, values))
+            return typing.cast(Recipe, restore(kind, values))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"not a recipe that this gesso can read: {error}") from None
 
@@ -385,25 +386,3 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flattened |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flattened
-
-
-def _restore(kind: Any, value: Any) -> Any:
-    """`value` from JSON as an instance of the annotated type `kind`; TypeError where it is not one."""
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        unknown = set(value) - {f.name for f in dataclasses.fields(kind)}
-        if unknown:
-            raise TypeError(f"unknown field {sorted(unknown)[0]!r}")
-        return typing.cast(type, kind)(**{key: _restore(hints[key], item) for key, item in value.items()})
-    origin = typing.get_origin(kind)
-    if origin is Literal:
-        if value not in typing.get_args(kind):
-            raise TypeError(f"{value!r} is not one of {typing.get_args(kind)}")
-        return value
-    if origin is tuple:
-        return tuple(_restore(typing.get_args(kind)[0], item) for item in value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-        raise TypeError(f"{value!r} is not a {kind.__name__}")
-    return value

@@ -87,7 +87,7 @@ def prepare(model: Model, average: Average | None, choices: Choices, *, determin
     # Accelerate keeps its state for a whole process, which may train several recipes one after another.
     AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(
-        mixed_precision="bf16" if choices.precision.value == "bf16" else "no", cpu=device.type == "cpu"
+        mixed_precision="bf16" if choices.precision.value == "bf16" else "no", cpu=facts(device).host
     )
     layout = torch.channels_last if choices.channels_last.value else torch.contiguous_format
     networks = [*model.networks.values(), *(average.networks.values() if average else ())]

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gesso.devices import facts
 from gesso.networks.anysize import pad
 from gesso.networks.initialize import initialize
 from gesso.recipe import Adam, Discriminator, Generator, Recipe
@@ -147,7 +148,10 @@ def testing(networks: Networks, mode: str, seed: int = 0) -> Iterator[None]:
     try:
         # Translating a few images does not wait for a compiler.
         eager = torch.compiler.set_stance("force_eager")
-        with eager, torch.no_grad(), torch.random.fork_rng([d for d in devices if d.type != "cpu"]):
+        # The host's random numbers are forked anyhow.
+        elsewhere = [device for device in devices if not facts(device).host]
+        forked = torch.random.fork_rng(elsewhere, device_type=elsewhere[0].type if elsewhere else "cpu")
+        with eager, torch.no_grad(), forked:
             torch.manual_seed(seed)
             yield
     finally:

@@ -1,0 +1,31 @@
+"""Values that JSON gave, as the types that an annotation promises: how a saved recipe becomes one again."""
+
+import dataclasses
+import typing
+from typing import Any, Literal
+
+
+def restore(kind: Any, value: Any) -> Any:
+    """`value` from JSON as an instance of the annotated type `kind`; TypeError where it is not one.
+
+    Knows what recipes are made of: dataclasses, Literal, tuple[X, ...], str, int, float and bool.
+    """
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        unknown = set(value) - {f.name for f in dataclasses.fields(kind)}
+        if unknown:
+            raise TypeError(f"unknown field {sorted(unknown)[0]!r}")
+        return typing.cast(type, kind)(**{key: restore(hints[key], item) for key, item in value.items()})
+    origin = typing.get_origin(kind)
+    if origin is Literal:
+        if value not in typing.get_args(kind):
+            raise TypeError(f"{value!r} is not one of {typing.get_args(kind)}")
+        return value
+    if origin is tuple and isinstance(value, list):
+        return tuple(restore(typing.get_args(kind)[0], item) for item in value)
+    kind = origin or kind
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        raise TypeError(f"{value!r} is not a {kind.__name__}")
+    return value
