@@ -5,6 +5,7 @@ a batch. Reading and writing run in threads beside the network. A picture that c
 others go on; a result appears under its name only when it is whole.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,8 +17,9 @@ from torch import Tensor
 
 from gesso.data.batches import normalize, stack
 from gesso.data.folders import list_images
-from gesso.data.images import read_image, resize, write_image
+from gesso.data.images import SUFFIXES, WRITABLE, read_image, resize, write_image
 from gesso.devices import facts
+from gesso.engine.files import disk_errors
 from gesso.engine.finish import load_for_use
 from gesso.engine.launch import ready_model
 from gesso.engine.runs import read_recipe
@@ -42,6 +44,11 @@ class Job:
 
     source: Path
     target: Path
+
+    @property
+    def channels(self) -> dict[int, tuple[int, ...]]:
+        """Channels that the target's format can hold, by bytes a sample."""
+        return WRITABLE[SUFFIXES[self.target.suffix.lower()]]
 
 
 @dataclass
@@ -94,6 +101,8 @@ def translate_folder(
     model, choices = ready_model(recipe, device, precision)
     averaged = load_for_use(model, found)
     translation = _translation(model, direction)
+    _check_formats(jobs, {"A": recipe.data.channels_a, "B": recipe.data.channels_b}[translation.target], suffix)
+    _make_folders(jobs)
     mode = recipe.generator.test_mode if mode == "recipe" else mode
     say(
         f"{translation.source} → {translation.target} with {found.path.name}{' (averaged)' if averaged else ''}, "
@@ -145,7 +154,9 @@ class _Work:
         """Pictures in order, in runs of one size and depth; what cannot be read goes to `bad`."""
         batch: list[Loaded] = []
         for loaded in self._read_ahead(jobs, bad):
-            if batch and (len(batch) == most or loaded.image.shape != batch[0].image.shape):
+            height, width = loaded.image.shape[2:]
+            fitting = min(most, self._free_memory() // self._needed(height, width))
+            if batch and (len(batch) >= fitting or loaded.image.shape != batch[0].image.shape):
                 yield batch
                 batch = []
             batch.append(loaded)
@@ -172,8 +183,7 @@ class _Work:
         if self._longest and max(size) > self._longest:
             shrink = self._longest / max(size)
             picture = resize(picture, max(1, round(size[1] * shrink)), max(1, round(size[0] * shrink)))
-        needed = picture.shape[0] * picture.shape[1] * self._ngf * ALIVE_AT_ONCE
-        free = facts(self._device).free_memory()
+        needed, free = self._needed(*picture.shape[:2]), self._free_memory()
         if needed > free:
             raise BadImage(
                 job.source,
@@ -182,6 +192,13 @@ class _Work:
             )
         image = normalize(stack([picture.transpose(2, 0, 1)]))
         return Loaded(job, image, size, picture.dtype == np.uint16)
+
+    def _needed(self, height: int, width: int) -> int:
+        """Bytes that a picture takes in the network, about."""
+        return height * width * self._ngf * ALIVE_AT_ONCE
+
+    def _free_memory(self) -> int:
+        return facts(self._device).free_memory()
 
     def translate(self, batch: list[Loaded]) -> list[np.ndarray]:
         """The results, H×W×C of each input's size and depth."""
@@ -194,8 +211,9 @@ class _Work:
 
 
 def _picture(image: Tensor, loaded: Loaded) -> np.ndarray:
-    """C×H×W in [-1, 1] to H'×W'×C in the depth and at the size of the input."""
-    levels, dtype = (65535, np.uint16) if loaded.sixteen_bit else (255, np.uint8)
+    """C×H×W in [-1, 1] to H'×W'×C at the size of the input, and in its depth where the format has it."""
+    deep = loaded.sixteen_bit and 2 in loaded.job.channels
+    levels, dtype = (65535, np.uint16) if deep else (255, np.uint8)
     values = ((image.clamp(-1, 1) + 1) * (levels / 2)).round().permute(1, 2, 0).numpy().astype(dtype)
     height, width = loaded.size
     return values if values.shape[:2] == (height, width) else resize(values, width, height)
@@ -224,13 +242,10 @@ def _jobs(inputs: Path, out: Path, suffix: str, existing: str) -> tuple[list[Job
     sources = list_images(inputs)[0] if inputs.is_dir() else [inputs]
     if not sources:
         raise UsageError(f"{inputs}: no pictures in this folder or its sub-folders")
-    stems = [source.relative_to(root).with_suffix("") for source in sources]
-    jobs = []
-    for source, stem in zip(sources, stems, strict=True):
-        ending = source.suffix if suffix == SAME_FORMAT else f".{suffix}"
-        # a.jpg and a.png side by side must not become one a.png
-        name = stem.name if stems.count(stem) == 1 or suffix == SAME_FORMAT else source.name
-        jobs.append(Job(source, out / stem.parent / f"{name}{ending}"))
+    jobs = [Job(source, out / name) for source, name in zip(sources, _names(sources, root, suffix), strict=True)]
+    taken = {source.resolve() for source in sources}
+    if own := next((job.target for job in jobs if job.target.resolve() in taken), None):
+        raise UsageError(f"--out {out}: {own} is one of the pictures to translate; name another folder")
     there = [job for job in jobs if job.target.exists()]
     if there and existing == "refuse":
         raise UsageError(
@@ -240,6 +255,40 @@ def _jobs(inputs: Path, out: Path, suffix: str, existing: str) -> tuple[list[Job
     if existing == "skip":
         gone = set(there)
         jobs = [job for job in jobs if job not in gone]
-    for folder in {job.target.parent for job in jobs}:
-        folder.mkdir(parents=True, exist_ok=True)
     return jobs, len(there) if existing == "skip" else 0
+
+
+def _names(sources: list[Path], root: Path, suffix: str) -> list[Path]:
+    """Where each result lies below the folder for results. No two are the same.
+
+    The picture's own place, with another suffix; a.jpg and a.png side by side become a.jpg.png and a.png.png.
+    """
+    places = [source.relative_to(root) for source in sources]
+    if suffix == SAME_FORMAT:
+        return places
+    whole: set[Path] = set()  # those that keep their own suffix inside the name
+    while True:
+        names = [place.with_name(f"{place.name if place in whole else place.stem}.{suffix}") for place in places]
+        counts = Counter(names)
+        clashing = {place for place, name in zip(places, names, strict=True) if counts[name] > 1}
+        if clashing <= whole:
+            return names
+        whole |= clashing
+
+
+def _check_formats(jobs: list[Job], channels: int, suffix: str) -> None:
+    """UsageError where a result's name is of no format, or of one that cannot hold the model's channels."""
+    for job in jobs:
+        kind = SUFFIXES.get(job.target.suffix.lower())
+        if kind is None:
+            raise UsageError(f"--format {suffix}: {job.target.name} does not end in an image's suffix; choose png")
+        if channels not in job.channels[1]:
+            raise UsageError(
+                f"--format {suffix}: {kind} cannot hold the {channels} channels of {job.target.name}; choose png"
+            )
+
+
+def _make_folders(jobs: list[Job]) -> None:
+    for folder in {job.target.parent for job in jobs}:
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
