@@ -14,7 +14,7 @@ from torch import Tensor
 from gesso.data.batches import normalize, stack
 from gesso.data.store import Store
 from gesso.metrics.paired import PAIRED, SMALLEST_SSIM, as_channels, resized
-from gesso.models.base import Batch, Model, Networks, Translation, testing
+from gesso.models.base import Batch, Model, Networks, Translation, translating
 from gesso.networks.anysize import crop
 
 Row = dict[str, Any]
@@ -23,7 +23,7 @@ METHODS = ("gesso", "input copied", "mean target")
 
 
 def predict(model: Model, batch: Batch, networks: Networks | None = None) -> dict[str, Tensor]:
-    """`model.predict` for images of any size. Call inside `testing`."""
+    """`model.predict` for images of any size. Call inside `translating`."""
     size = _size(next(iter(batch.values())))
     return {name: crop(images, size) for name, images in model.predict(model.padded(batch), networks).items()}
 
@@ -73,7 +73,7 @@ def evaluate(
         for run in same_sized(store, translation.source, 1 if mode == "train" else batch_size):
             source = images_of(store, translation.source, run, device)
             target = images_of(store, translation.target, run, device)
-            with testing(networks or model.networks, mode, seed):
+            with translating(networks or model.networks, mode, seed):
                 made = predict(model, {translation.source: source}, networks)[f"fake_{translation.target}"]
             answers = {
                 "gesso": resized(made, _size(target)),

@@ -11,7 +11,7 @@ from gesso.data.images import write_image
 from gesso.data.store import Store
 from gesso.engine.evaluate import images_of, predict
 from gesso.metrics.paired import resized
-from gesso.models.base import Model, Networks, testing
+from gesso.models.base import Model, Networks, translating
 
 GAP = 4
 SLIDER_IMAGES = 12
@@ -90,7 +90,7 @@ def _translated(
 ) -> tuple[Tensor, list[Tensor], Tensor | None]:
     """The source image, everything made of it (the translation first), and the target if the split has pairs."""
     image = images_of(store, source, [i], device)
-    with testing(networks or model.networks, model.config.generator.test_mode, seed=i):
+    with translating(networks or model.networks, model.config.generator.test_mode, seed=i):
         made = predict(model, {source: image}, networks)
     answer = images_of(store, target, [i], device)[0] if store.source.paired else None
     return image[0], [images[0] for images in made.values()], answer

@@ -27,7 +27,10 @@ def psnr(images: Tensor, targets: Tensor) -> Tensor:
 
 
 def ssim(images: Tensor, targets: Tensor) -> Tensor:
-    """Structural similarity (Wang et al. 2004): 11-pixel Gaussian window of σ 1.5, K 0.01 and 0.03, per channel."""
+    """Structural similarity (Wang et al. 2004): per channel, K 0.01 and 0.03.
+
+    Over an 11-pixel Gaussian window of σ 1.5 around every pixel, the border mirrored.
+    """
     assert min(images.shape[2:]) >= SMALLEST_SSIM
     score = structural_similarity_index_measure(images, targets, data_range=(-1.0, 1.0), reduction="none")
     assert isinstance(score, Tensor)

@@ -126,7 +126,7 @@ def frozen(*networks: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def testing(networks: Networks, mode: str, seed: int = 0) -> Iterator[None]:
+def translating(networks: Networks, mode: str, seed: int = 0) -> Iterator[None]:
     """Inside, `networks` translate: no gradients, nothing of their state changes, the same call gives the same.
 
     mode "eval"   no dropout, running statistics of batch norm

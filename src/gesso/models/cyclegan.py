@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gesso.models.base import Batch, Model, Networks, Translation, adam, frozen, testing
+from gesso.models.base import Batch, Model, Networks, Translation, adam, frozen, translating
 from gesso.models.gan import ImagePool, fake_loss, fooling_loss, real_loss
 from gesso.networks import build_discriminator, build_generator
 from gesso.recipe import CycleGANLoss, CycleGANRecipe
@@ -141,7 +141,7 @@ class CycleGAN(Model):
         rng = np.random.default_rng(0)  # a pool that is not full draws nothing
         while any(len(pool.images) < pool.size for pool in self.pools.values()):
             batch = self.padded(next(batches))
-            with testing(self.networks, "eval"):
+            with translating(self.networks, "eval"):
                 made = self.predict({role: batch[role] for role in "AB"})
             for name, fake in (("D_A", made["fake_B"]), ("D_B", made["fake_A"])):
                 room = self.pools[name].size - len(self.pools[name].images)

@@ -26,7 +26,7 @@ from gesso.engine.runs import read_recipe
 from gesso.engine.state import find_checkpoint, run_of
 from gesso.engine.track import say
 from gesso.errors import BadImage, UsageError
-from gesso.models.base import Model, Translation, testing
+from gesso.models.base import Model, Translation, translating
 from gesso.networks.anysize import crop, pad
 from gesso.progress import Bar
 from gesso.recipe import Direction, Precision, Recipe
@@ -205,7 +205,7 @@ class _Work:
         images = torch.cat([loaded.image for loaded in batch]).to(self._device)
         shape = (images.shape[2], images.shape[3])
         multiple, minimum = int(self._network.multiple), int(self._network.minimum)  # type: ignore[arg-type]
-        with testing(self._networks, self._mode):
+        with translating(self._networks, self._mode):
             made = crop(self._network(pad(images, multiple, minimum)), shape)
         return [_picture(image, loaded) for image, loaded in zip(made.float().cpu(), batch, strict=True)]
 
