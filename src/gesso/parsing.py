@@ -21,7 +21,7 @@ from gesso.errors import UsageError
 T = TypeVar("T")
 
 WORDINGS = (
-    (r"Error parsing (?P<flag>\S+): invalid literal for int\(\) .*: '(?P<value>.*)'", "must be a whole number"),
+    (r"Error parsing (?P<flag>\S+): invalid literal for int\(\) .*?: '(?P<value>.*?)'?", "must be a whole number"),
     (r"Error parsing (?P<flag>\S+): could not convert string to float: '(?P<value>.*)'", "must be a number"),
     (r"Error parsing (?P<flag>\S+): Could not find .*: \['(?P<value>.*)'\]", "not what this flag takes"),
     (r"Missing value for argument '(?P<flag>\S+)'\..*(?P<value>)", "needs a value"),

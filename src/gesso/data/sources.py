@@ -131,13 +131,9 @@ def open_source(data: Data, split: str, unpaired: bool) -> Source:
 
     unpaired: the model wants two unpaired domains, so a paired set's halves become them.
     """
-    if not data.root:
-        raise UsageError(
-            f"--data.root is missing: name the folder of your images, or {BUILTIN_STREETS} to try the built-in ones"
-        )
     if data.root == BUILTIN_STREETS:
         return StreetsSource(split, data, unpaired)
-    root = Path(data.root).expanduser()
+    root = _root(data)
     found = find_split(root, split, data.layout, unpaired)
     limit = data.train_subset if split == "train" else data.evaluate_subset
     if limit:
@@ -149,7 +145,15 @@ def existing_splits(data: Data) -> tuple[str, ...]:
     """Which of train, val and test there are."""
     if data.root == BUILTIN_STREETS:
         return ("train", "val", "test")
-    return tuple(splits(Path(data.root).expanduser()))
+    return tuple(splits(_root(data)))
+
+
+def _root(data: Data) -> Path:
+    if not data.root:
+        raise UsageError(
+            f"--data.root is missing: name the folder of your images, or {BUILTIN_STREETS} to try the built-in ones"
+        )
+    return Path(data.root).expanduser()
 
 
 def evaluation_split(data: Data, asked: str, order: tuple[str, ...]) -> str:
