@@ -41,7 +41,8 @@ def open_run(path: Path, recipe: Recipe, *, overwrite: bool) -> Opened:
     """Make `path` the run of `recipe`, or find that it is one already.
 
     The same recipe as the folder's resumes it. Another one is refused with the flags that differ, unless
-    `overwrite`: then the old run is moved aside to `path.old-N`, not deleted.
+    `overwrite`: then the old run is moved aside to `path.old-N`, not deleted. A run that never came to its
+    first checkpoint, because a file or a flag was wrong, takes the mended recipe.
     """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,23 +52,24 @@ def open_run(path: Path, recipe: Recipe, *, overwrite: bool) -> Opened:
     if others and not (path / RECIPE).exists():
         raise UsageError(f"{path} holds other files and is not a run; name another run with --name")
     lock = lock_run(path)
-    if (path / RECIPE).exists():
-        if overwrite:
+    try:
+        if (path / RECIPE).exists() and overwrite:
             lock.release()
             path.rename(_free_name(path))
             lock = lock_run(path)
-        else:
-            there = read_recipe(path)
-            changed = differences(recipe, there)
+        elif list_checkpoints(path):
+            changed = differences(recipe, read_recipe(path))
             if changed:
-                lock.release()
                 raise UsageError(
                     f"{path} is a run of another recipe: {', '.join(changed[:3])}"
                     f"{' …' if len(changed) > 3 else ''}; name this run with --name, or move that one aside "
                     "with --overwrite"
                 )
-            return Opened(path, bool(list_checkpoints(path)), lock)
-    write_atomically(path / RECIPE, recipe.to_json())
+            return Opened(path, True, lock)
+        write_atomically(path / RECIPE, recipe.to_json())
+    except BaseException:
+        lock.release()
+        raise
     return Opened(path, False, lock)
 
 

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -93,19 +93,14 @@ def train(recipe: Recipe, *, runs: Path | str = "runs", name: str = "", overwrit
     check_trackers(recipe)
     existing_splits(recipe.data)  # a missing folder is named before anything is made
     opened = open_run(Path(runs) / (name or default_name(recipe)), recipe, overwrite=overwrite)
-    try:
-        session = _open(recipe, opened.path)
-        try:
-            with _stop_on_signals() as stop:
-                finished = _loop(session, stop)
-            rows = _end(session, finished)
-        finally:
-            session.batches.close()
-            session.narrator.close()
+    with ExitStack() as closing:
+        closing.callback(opened.lock.release)
+        session = _open(recipe, opened.path, closing)
+        with _stop_on_signals() as stop:
+            finished = _loop(session, stop)
+        rows = _end(session, finished)
         write_report(session.run)
         return Run(session.run, finished, rows)
-    finally:
-        opened.lock.release()
 
 
 def resume(run: Path, *, epochs: float | None = None) -> Run:
@@ -178,10 +173,12 @@ def _due(before: int, now: int, every: int) -> bool:
     return every > 0 and now // every > before // every
 
 
-def _open(recipe: Recipe, run: Path) -> Session:
+def _open(recipe: Recipe, run: Path, closing: ExitStack) -> Session:
     began = time.monotonic()
     model = build_model(recipe)
     store, test_store = _stores(recipe, unpaired=not model.aligned)
+    scored = [f"{direction}/{name}" for direction in model.translations for name in PAIRED]
+    best_score(recipe, dict.fromkeys(scored, 0.0) if test_store.source.paired else {})  # refused before the first step
     per_epoch = max(store.source.counts.values())
     total = round(recipe.epochs * per_epoch)
     model.initialize(recipe.seed)
@@ -199,6 +196,7 @@ def _open(recipe: Recipe, run: Path) -> Session:
         write_environment(run, choices.as_dict(), str(choices.device.value))
     images = found.images if found else 0
     narrator = Narrator(run, recipe, accelerator, images, total)
+    closing.callback(narrator.close)
     narrator.log.write("resume" if found else "start", images)
     for what, choice in choices.as_dict().items():
         narrator.bar.say(f"{what}: {choice.value} ({choice.reason})")
@@ -212,6 +210,7 @@ def _open(recipe: Recipe, run: Path) -> Session:
         device=choices.device.value,
         position=images,
     )
+    closing.callback(batches.close)
     if not found:
         model.prepare(batches)
         batches.rewind(0)
