@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,17 +65,19 @@ def save(
             beside.mkdir(parents=True)
             for name, tensors in weights.items():
                 save_file({key: t.detach().cpu().contiguous() for key, t in tensors.items()}, _file(beside, name))
-            torch.save(training, beside / TRAINING)
-            files = {file.name: _sync_and_digest(file) for file in sorted(beside.iterdir())}
+            with (beside / TRAINING).open("wb") as file:
+                torch.save(training, file)
+            files = {each.name: _sync_and_digest(each) for each in sorted(beside.iterdir())}
             manifest = {"model": model, "images": images, "progress": progress, "files": files}
-            write_atomically(beside / MANIFEST, _manifest_text(manifest))
+            (beside / MANIFEST).write_text(_manifest_text(manifest))
+            _sync_and_digest(beside / MANIFEST)
             sync_folder(beside)
             if path.exists():  # only a damaged one, or one from before a resume that went further back
                 _discard(path)
             beside.rename(path)
             sync_folder(root)
-        except (SafetensorError, RuntimeError) as error:  # both hide the OSError of a full disk in their text
-            raise OSError(None, str(error)) from error
+        except (SafetensorError, RuntimeError) as error:
+            raise _os_error(error) from error
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     write_atomically(root / "latest", path.name + "\n")
@@ -86,36 +89,63 @@ def mark_best(run: Path, path: Path) -> None:
     write_atomically(run / "checkpoints" / "best", path.name + "\n")
 
 
+def settle(run: Path, found: Checkpoint, keep: int) -> dict[str, Any]:
+    """Bring the folder to the state right after `found` was saved; the best score that it remembers.
+
+    A kill may have come between a save and the pointers and the pruning that follow it.
+    """
+    write_atomically(run / "checkpoints" / "latest", found.path.name + "\n")
+    best = dict(found.progress.get("best", {}))
+    if best:
+        marked = found.path.with_name(f"{best['images']:09d}")
+        if marked.is_dir():
+            mark_best(run, marked)
+        else:
+            best = {}
+    prune(run, keep)
+    return best
+
+
 def prune(run: Path, keep: int) -> None:
-    """Remove all but the newest `keep` checkpoints and the best; 0 keeps all."""
+    """Remove all but the newest `keep` checkpoints and the best; 0 keeps all.
+
+    The newest is the one that `latest` names. Those after it were damaged when the run was resumed and do not
+    count; the run writes over them when it comes there again.
+    """
     root = run / "checkpoints"
-    best = _named(root, "best")
-    for path in list_checkpoints(run)[: -keep or None] if keep else []:
+    latest, best = _named(root, "latest"), _named(root, "best")
+    there = [path for path in list_checkpoints(run) if path.name <= latest]
+    for path in there[: -keep or None] if keep else []:
         if path.name != best:
             _discard(path)
 
 
 def sweep(run: Path) -> None:
-    """Remove what an interrupted save or prune left behind."""
-    for left in (run / "checkpoints").glob(".*.tmp"):
-        shutil.rmtree(left, ignore_errors=True)
+    """Remove what was being written, or pruned, when the run was killed."""
+    for folder in (run, run / "checkpoints", run / "samples", run / "samples" / "slider"):
+        for left in folder.glob(".*.tmp"):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
 
 def list_checkpoints(run: Path) -> list[Path]:
     """The run's checkpoints, oldest first, not verified."""
     root = run / "checkpoints"
-    return sorted(path for path in root.glob("[0-9]*") if path.is_dir()) if root.is_dir() else []
+    there = root.iterdir() if root.is_dir() else ()
+    return sorted(path for path in there if path.name.isdecimal() and path.is_dir())
 
 
 def read(path: Path) -> Checkpoint:
     """The checkpoint in folder `path`. CheckpointError where it is not one, or any of its bytes changed."""
     try:
-        text = (path / MANIFEST).read_text()
+        text = (path / MANIFEST).read_bytes().decode()  # read_text would not see \n become \r
         manifest = json.loads(text)
         del manifest["digest"]
         if _manifest_text(manifest) != text:
             raise ValueError
-        files: dict[str, str] = manifest["files"]
+        files: dict[str, str] = dict(manifest["files"])
         model, images, progress = str(manifest["model"]), int(manifest["images"]), dict(manifest["progress"])
     except OSError:
         raise CheckpointError(f"{path}: not a checkpoint, there is no readable {MANIFEST}") from None
@@ -128,10 +158,13 @@ def read(path: Path) -> Checkpoint:
         file = path / name
         if not file.is_file():
             raise CheckpointError(f"{path}: damaged, {name} is missing")
-        if _digest(file) != digest:
-            raise CheckpointError(f"{path}: damaged, {name} is not what was written")
-        if file.suffix == ".safetensors":
-            weights[file.stem] = load_file(file)
+        try:
+            if _digest(file) != digest:
+                raise CheckpointError(f"{path}: damaged, {name} is not what was written")
+            if file.suffix == ".safetensors":
+                weights[file.stem] = load_file(file)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{path}: damaged, {name} cannot be read: {error}") from None
     return Checkpoint(path, images, model, weights, progress)
 
 
@@ -148,24 +181,41 @@ def find(run: Path, which: str, say: Say) -> Checkpoint:
     if which == "latest":
         name = there[-1].name
     elif which == "best":
-        name = _named(root, "best") or there[-1].name
+        name = _named(root, "best")
+        if not (name.isdecimal() and (root / name).is_dir()):
+            if name:  # a run without scores has no best
+                say(f"{root / 'best'}: names no checkpoint that is here; using the newest")
+            name = there[-1].name
     elif which.isdigit():
         name = f"{int(which):09d}"
     if name not in {path.name for path in there}:
         choices = ", ".join(path.name for path in there)
         raise CheckpointError(f"{run}: no checkpoint {which}; there are latest, best, {choices}")
+    damaged: list[str] = []
     for path in reversed([path for path in there if path.name <= name]):
         try:
-            return read(path)
+            found = read(path)
         except CheckpointError as error:
-            say(f"{error}; looking for the one before it")
-    raise CheckpointError(f"{run}: no whole checkpoint is left; train again with --overwrite")
+            damaged.append(str(error))
+        else:
+            for line in damaged:
+                say(f"{line}; using {path.name} before it")
+            return found
+    raise CheckpointError(f"{damaged[0]}, and no whole checkpoint before it; train again with --overwrite")
 
 
 def _manifest_text(manifest: dict[str, Any]) -> str:
     """The manifest with a digest of itself, so that no byte of a checkpoint goes unwatched."""
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
     return json.dumps({"digest": digest, **manifest}, indent=2) + "\n"
+
+
+def _os_error(error: Exception) -> OSError:
+    """What the disk said: PyTorch keeps it as the error's context, safetensors only as a number in the text."""
+    if isinstance(error.__context__, OSError):
+        return error.__context__
+    number = re.search(r"os error (\d+)", str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(None, str(error))
 
 
 def _file(folder: Path, network: str) -> Path:

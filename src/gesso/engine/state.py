@@ -14,6 +14,7 @@ from gesso.engine.average import Average
 from gesso.engine.checkpoint import Checkpoint, Weights
 from gesso.engine.files import write_atomically
 from gesso.engine.runs import RECIPE, read_recipe
+from gesso.engine.track import say
 from gesso.errors import CheckpointError, UsageError
 from gesso.models.base import Model
 from gesso.recipe import Recipe
@@ -98,7 +99,7 @@ def find_checkpoint(path: Path, which: str = "latest") -> Checkpoint:
     if not path.exists():
         raise CheckpointError(f"{path}: there is no such run or checkpoint")
     read_recipe(path)
-    return checkpoint.find(path, which, _refuse)
+    return checkpoint.find(path, which, say)
 
 
 def run_of(path: Path) -> Path:
@@ -130,7 +131,3 @@ def lengthen(run: Path, epochs: float) -> None:
     """Change how many epochs the run at `run` is to have. Its learning rates follow the new length from here on."""
     recipe: Recipe = dataclasses.replace(read_recipe(run), epochs=epochs).checked()
     write_atomically(run / RECIPE, recipe.to_json())
-
-
-def _refuse(line: str) -> None:
-    raise CheckpointError(line)

@@ -227,7 +227,7 @@ def _open(recipe: Recipe, run: Path, closing: ExitStack) -> Session:
         saved_at=images if found else -1,
         total=total,
         per_epoch=per_epoch,
-        best=checkpoint.best_before(run, found) if found else {},
+        best=checkpoint.settle(run, found, recipe.checkpoints.keep) if found else {},
         began=began,
     )
 
