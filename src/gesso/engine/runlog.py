@@ -84,7 +84,8 @@ def read_log(path: Path) -> list[Record]:
     """The records at `path` in order, none where there is no file. DiskError where it cannot be read.
 
     Lines that were cut by a kill are skipped. A "resume" at n images takes out what was logged beyond n
-    before it: those images were trained on again, and their records come again.
+    before it: those images were trained on again, and their records come again. So does a "start" where the
+    first attempt was killed before its first checkpoint.
     """
     records: list[Record] = []
     try:
@@ -97,7 +98,7 @@ def read_log(path: Path) -> list[Record]:
         record = _record(line)
         if record is None:
             continue
-        if record["kind"] == "resume":
+        if record["kind"] in ("start", "resume"):
             records = [r for r in records if r["kind"] not in DONE_AGAIN or r["images"] <= record["images"]]
         records.append(record)
     return records

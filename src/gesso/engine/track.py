@@ -84,8 +84,8 @@ class Trackers:
         asked = recipe.tracking.trackers
         self._tensorboard = None
         if "tensorboard" in asked:
-            # After a resume, points beyond it are drawn again; purge_step takes the old ones out.
-            self._tensorboard = SummaryWriter(str(run / "tensorboard"), purge_step=images)
+            # After a resume, points beyond it are drawn again; purge_step takes the old ones out from itself on.
+            self._tensorboard = SummaryWriter(str(run / "tensorboard"), purge_step=images + 1)
             if images == 0:
                 self._tensorboard.add_text("recipe", f"```json\n{recipe.to_json()}```")
         self._accelerator = None
