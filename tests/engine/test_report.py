@@ -331,6 +331,6 @@ def test_a_folder_that_is_not_there_is_one_line_naming_it(tmp_path: Path) -> Non
 def test_a_report_that_cannot_be_written_is_one_line_naming_it(tmp_path: Path) -> None:
     (tmp_path / "index.html").mkdir()
     (tmp_path / "index.html" / "keep").touch()
-    with pytest.raises(DiskError, match=r"index\.html: cannot write the report"):
+    with pytest.raises(DiskError, match=r"index\.html cannot be written"):
         write_report(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["index.html"]

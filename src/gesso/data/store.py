@@ -136,6 +136,8 @@ def _build(folder: Path, source: Source, fit: Fit, data: Data, progress: Progres
         with contextlib.suppress(OSError, ValueError, KeyError):
             return dict(_read_index(folder)["bad"])
         shutil.rmtree(folder, ignore_errors=True)
+        for left in folder.parent.glob(f"{folder.name}.*.tmp"):  # of a build that was killed: we hold its lock
+            shutil.rmtree(left, ignore_errors=True)
         expected = _expected_bytes(source, fit)
         limit = int(data.cache_limit_gb * 1e9)
         if expected > limit:

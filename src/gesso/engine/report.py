@@ -23,8 +23,9 @@ import jinja2
 
 from gesso.engine import figures
 from gesso.engine.figures import Clock
+from gesso.engine.files import write_atomically
 from gesso.engine.runlog import Record, read_log
-from gesso.errors import CheckpointError, DiskError, UsageError
+from gesso.errors import CheckpointError, UsageError
 from gesso.recipe import Recipe, flat
 
 PATIENCE = 15 * 60.0
@@ -49,13 +50,8 @@ def write_report(run: Path, now: float | None = None) -> Path:
     if not run.is_dir():
         raise UsageError(f"{run}: not a run folder; name one that `gesso train` made")
     page = _TEMPLATES.get_template("report.html.jinja").render(_page(run, time.time() if now is None else now))
-    path, part = run / "index.html", run / f".index.html.{os.getpid()}"
-    try:
-        part.write_text(page, encoding="utf-8", errors="backslashreplace")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise DiskError(f"{path}: cannot write the report ({error.strerror}); free or mend the disk") from None
+    path = run / "index.html"
+    write_atomically(path, page.encode("utf-8", "backslashreplace"))
     return path
 
 
