@@ -364,7 +364,7 @@ def test_no_more_pictures_share_a_batch_than_fit_into_memory(
     resnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def poor(device: torch.device) -> Any:
-        return dataclasses.replace(facts(device), free_memory=lambda: 600_000)  # two of 64×64 with ngf 4
+        return dataclasses.replace(facts(device), free_memory=lambda: 1_200_000)  # two of 64×64 with ngf 4
 
     sizes: list[int] = []
     original = folder._Work.translate

@@ -51,6 +51,7 @@ NATIVE_MODES = (
     | dict.fromkeys(["PA", "RGBA", "RGBa"], "RGBA")
 )
 NO_WHITE = "samples have no agreed black and white: save it with 8 or 16 bits a sample"
+FAX = (2, 3, 4)  # TIFF's compressions for black and white
 _ROWS = 2**22  # pixels copied at once out of Pillow
 for _name in ("tifffile", "PIL.TiffImagePlugin"):
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)  # what they find wrong becomes a BadImage
@@ -115,6 +116,9 @@ def read_header(file: BinaryIO, kind: str) -> Header:
         raise RefusedError(f"TIFF whose signed or floating-point {NO_WHITE}")
     if not set(bits) <= {1, 2, 4, 8, 16}:
         raise RefusedError(f"TIFF whose {bits[0]}-bit {NO_WHITE}")
+    size = os.fstat(file.fileno()).st_size
+    if image.tag_v2.get(259) in FAX and image.height > 8 * size:  # a row takes a bit or more; libtiff fills in white
+        raise RefusedError(f"damaged: {size} bytes cannot hold {image.width} x {image.height} pixels")
     if 16 in bits and (image.tag_v2.get(284) == 2 or _raw_mode(image).startswith("RGBa")):
         return _tiff_page(file)  # Pillow takes such planes for bytes, and divides such colours by alpha in 8 bits
     image.info.pop("xmp", None)  # Pillow would turn the picture by it, but does not tell so in the size

@@ -33,9 +33,9 @@ from gesso.recipe import Direction, Precision, Recipe
 
 SAME_FORMAT = "same"
 READ_AHEAD = 8
-# What a picture takes in the network: activations of the first and last layers, ngf wide at full size, of
-# which about four are alive at once in float32.
-ALIVE_AT_ONCE = 4 * 4
+# What a picture takes in the network, in float32 values a pixel, as measured on both generators: four layers of
+# ngf filters at full size are alive at once, and the picture itself before, between and after them.
+LAYERS_ALIVE, PICTURES_ALIVE = 4, 3
 
 
 @dataclass(frozen=True)
@@ -144,11 +144,12 @@ class _Work:
         max_pixels: int,
     ) -> None:
         channels = {"A": recipe.data.channels_a, "B": recipe.data.channels_b}
+        both = channels[translation.source] + channels[translation.target]
+        self._values = LAYERS_ALIVE * recipe.generator.ngf + PICTURES_ALIVE * both
         self._network = model.networks[translation.network]
         self._networks = {translation.network: self._network}
         self._channels = channels[translation.source]
         self._device, self._mode, self._longest, self._max_pixels = device, mode, longest, max_pixels
-        self._ngf = recipe.generator.ngf
 
     def batches(self, jobs: Iterable[Job], most: int, bad: list[BadImage]) -> Iterator[list[Loaded]]:
         """Pictures in order, in runs of one size and depth; what cannot be read goes to `bad`."""
@@ -195,7 +196,7 @@ class _Work:
 
     def _needed(self, height: int, width: int) -> int:
         """Bytes that a picture takes in the network, about."""
-        return height * width * self._ngf * ALIVE_AT_ONCE
+        return height * width * self._values * torch.float32.itemsize
 
     def _free_memory(self) -> int:
         return facts(self._device).free_memory()
