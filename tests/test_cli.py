@@ -271,9 +271,14 @@ def test_where_a_run_goes(gesso: Gesso, trained: list[tuple[Recipe, dict[str, An
         ("doctor --verbose", r": --verbose is not recognised; see gesso doctor --help"),
     ],
 )
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])  # tyro draws its boxes with other signs
-def test_command_that_cannot_be_read_is_one_line(words: str, pattern: str, encoding: str, gesso: Gesso) -> None:
-    refused(gesso(*words.split(), encoding=encoding), pattern)
+def test_command_that_cannot_be_read_is_one_line(words: str, pattern: str, gesso: Gesso) -> None:
+    refused(gesso(*words.split()), pattern)
+
+
+def test_terminal_without_unicode_changes_no_message(gesso: Gesso) -> None:
+    """There, tyro draws its boxes with other signs."""
+    for words in ("translate run", "evaluate run --splitt x", "evaluate run -b x", "data synth pears out"):
+        assert gesso(*words.split(), encoding="ascii") == gesso(*words.split(), encoding="utf-8")
 
 
 def test_long_words_stay_whole_in_a_narrow_terminal(gesso: Gesso, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,7 +369,7 @@ def test_folder_that_is_no_run(command: str, gesso: Gesso, pairs: Path, tmp_path
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("words")
     refused(gesso(command, tmp_path / "other", *more), "other: not a run, there is no readable recipe.json in it")
-    refused(gesso(command, tmp_path / "nowhere", *more), "nowhere: (not a run|there is no such run)")
+    refused(gesso(command, tmp_path / "nowhere", *more), "nowhere: there is no such run")
     refused(gesso(command, tmp_path / "other" / "notes.txt", *more), "notes.txt: not a run")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other"]
 
@@ -497,7 +502,10 @@ def test_disk_errors_name_the_mend(number: int, gesso: Gesso, run: Path, monkeyp
 def test_folders_that_cannot_be_written(gesso: Gesso, run: Path, pairs: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("words")
     for runs in ("/proc/gesso", "/sys/gesso", tmp_path / "file"):
-        refused(gesso(*train_words(pairs, "--runs", runs)), f"{runs}.* cannot be written|is a file")
+        refused(
+            gesso(*train_words(pairs, "--runs", runs)),
+            f"{runs}.* cannot be written: .*(No such file|permission denied|read-only|a file stands)",
+        )
     refused(gesso("translate", run, pairs / "test", "-o", "/proc/gesso"), "/proc/gesso cannot be written")
     refused(gesso("data", "synth", "pairs", "/proc/gesso", "--count", 1, "--size", 64), "/proc/gesso")
 

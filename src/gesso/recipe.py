@@ -233,8 +233,10 @@ class Recipe:
         """The recipe that `to_json` wrote. CheckpointError where the text is not one."""
         try:
             values = json.loads(text)
-            kind = RECIPE_TYPES[values.pop("model")]
-            return typing.cast(Recipe, restore(kind, values))
+            model = values.pop("model") if isinstance(values, dict) else None
+            if model not in RECIPE_TYPES:
+                raise ValueError(f"its model is {model!r}, not one of {', '.join(RECIPE_TYPES)}")
+            return typing.cast(Recipe, restore(RECIPE_TYPES[model], values))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"not a recipe that this gesso can read: {error}") from None
 

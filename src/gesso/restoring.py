@@ -27,5 +27,5 @@ def restore(kind: Any, value: Any) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-        raise TypeError(f"{value!r} is not a {kind.__name__}")
+        raise TypeError(f"{value!r} is not of type {kind.__name__}")
     return value

@@ -14,6 +14,9 @@ _MENDS = {
     errno.EROFS: "the disk is read-only; name another folder",
     errno.EACCES: "permission denied; name another folder",
     errno.EPERM: "permission denied; name another folder",
+    errno.EEXIST: "a file stands where a folder must be; name another folder",
+    errno.ENOTDIR: "a file stands where a folder must be; name another folder",
+    errno.EFBIG: "no file may be so large here; raise the limit (ulimit -f) or name another folder",
 }
 
 

@@ -87,6 +87,8 @@ def lock_run(path: Path) -> filelock.BaseFileLock:
 
 def read_recipe(path: Path) -> Recipe:
     """The recipe of the run at `path`. CheckpointError where it is not a run."""
+    if not path.exists():
+        raise CheckpointError(f"{path}: there is no such run")
     try:
         text = (path / RECIPE).read_text()
     except (OSError, UnicodeDecodeError):
