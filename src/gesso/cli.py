@@ -109,6 +109,7 @@ def evaluate(arguments: Sequence[str]) -> int:
         checkpoint: str = "best",
         split: Literal["auto", "train", "val", "test"] = "auto",
         data_root: str = "",
+        mode: Literal["recipe", "eval", "train"] = "recipe",
         batch_size: Annotated[int, Flag(aliases=("-b",))] = 8,
         device: str = "auto",
         precision: Annotated[Precision, Flag(aliases=("-d",))] = "auto",
@@ -120,11 +121,12 @@ def evaluate(arguments: Sequence[str]) -> int:
             checkpoint: best, latest, or the number of one.
             split: Images to score; auto: test, or val where there is no test.
             data_root: Another data set than the run's own.
+            mode: Dropout and batch statistics off (eval), on (train), or as the recipe says.
             batch_size: Images at once.
             device: auto, cpu, cuda, …
             precision: Arithmetic of the networks.
         """
-        return run, checkpoint, split, data_root, batch_size, device, precision
+        return run, checkpoint, split, data_root, mode, batch_size, device, precision
 
     values = parse(form, arguments, "evaluate", "gesso evaluate runs/pix2pix-facades --split test")
     from gesso.engine.score import score_run

@@ -6,9 +6,14 @@ import torch
 from torch import nn
 
 
+RAMP = 0.05
+"""Share of the images seen so far that the half-life may reach (Karras et al. 2020, stylegan2-ada's ema_rampup)."""
+
+
 class Average:
     """Follows `networks` with a half-life counted in images, so that it does not change with the batch size.
 
+    Early in a run the half-life is shorter: else the random weights of the start would weigh for long.
     Made before the networks are wrapped for precision and compilation; `networks` are plain copies.
     """
 
@@ -17,11 +22,11 @@ class Average:
         self._half_life = half_life
 
     @torch.no_grad()
-    def update(self, networks: dict[str, nn.Module], images: int) -> None:
-        """Move towards `networks`, which have seen `images` more images."""
-        weight = 1 - 0.5 ** (images / self._half_life)
+    def update(self, networks: dict[str, nn.Module], images: int, seen: int) -> None:
+        """Move towards `networks`, which have seen `images` more images, `seen` in all."""
+        weight = 1 - 0.5 ** (images / min(self._half_life, RAMP * seen))
         for name, average in self.networks.items():
             live = networks[name]
             torch._foreach_lerp_(list(average.parameters()), list(live.parameters()), weight)
-            for kept, seen in zip(average.buffers(), live.buffers(), strict=True):
-                kept.copy_(seen)
+            for kept, new in zip(average.buffers(), live.buffers(), strict=True):
+                kept.copy_(new)

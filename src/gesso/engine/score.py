@@ -17,19 +17,27 @@ def score_run(
     checkpoint: str = "best",
     split: str = "auto",
     data_root: str = "",
+    mode: str = "recipe",
     batch_size: int = 8,
     device: str = "auto",
     precision: Precision = "auto",
 ) -> list[str]:
-    """The table of a run as lines of text; its own split and data set also go to metrics.json and the report."""
+    """The table of a run as lines of text.
+
+    What the run's own recipe says to score, on whatever split, also goes to metrics.json and the report; a score
+    on another data set or in another mode is only shown.
+    """
     found = find_checkpoint(run, checkpoint)
     folder = run_of(run)
     recipe = read_recipe(folder)
+    own = not data_root and mode in ("recipe", recipe.generator.test_mode)
+    if mode != "recipe":
+        recipe = dataclasses.replace(recipe, generator=dataclasses.replace(recipe.generator, test_mode=mode))  # type: ignore[arg-type]
     if data_root:
         recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, root=data_root))
     model, choices = ready_model(recipe, device, precision)
     metrics = score(model, found, choices.device.value, say, split, batch_size)
-    if not data_root:
+    if own:
         write_metrics(folder, metrics)
         write_report(folder)
     return table(metrics)

@@ -146,7 +146,7 @@ def _loop(s: Session, stop: threading.Event) -> bool:
         losses = model.train_step(model.padded(next(s.batches)), rng)
 
         if s.average:
-            s.average.update(model.networks, step)
+            s.average.update(model.networks, step, s.images + step)
         before, s.images = s.images, s.images + step
         meter.add(losses, step)
         if _due(before, s.images, recipe.tracking.log_every):

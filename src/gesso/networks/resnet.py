@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gesso.networks.normalize import Affine, Norm, NormKind
+from gesso.networks.pad import ReflectionPad2d, ReplicationPad2d
 from gesso.networks.translator import Translator
 
 Padding = Literal["reflect", "zero", "replicate", "symmetric"]
@@ -24,9 +25,9 @@ HALVINGS = 2
 # own, which is how the reference numbers them. Mirroring one pixel with the edge itself (symmetric) is
 # repeating the edge.
 BORDERS: dict[Padding, type[nn.Module] | None] = {
-    "reflect": nn.ReflectionPad2d,
-    "replicate": nn.ReplicationPad2d,
-    "symmetric": nn.ReplicationPad2d,
+    "reflect": ReflectionPad2d,
+    "replicate": ReplicationPad2d,
+    "symmetric": ReplicationPad2d,
     "zero": None,
 }
 # The same, by the names that nn.Conv2d has for them.
@@ -120,13 +121,13 @@ class ResNetGenerator(Translator):
             return nn.ConvTranspose2d(2 * channels, channels, 3, 2, padding=1, output_padding=1, bias=bias)
 
         widths = [ngf * 2**level for level in range(HALVINGS + 1)]  # ngf, 2·ngf, 4·ngf
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3)]
+        layers: list[nn.Module] = [ReflectionPad2d(3)]
         layers += normed(nn.Conv2d(in_channels, ngf, 7, bias=bias), ngf)
         for width in widths[:-1]:
             layers += normed(nn.Conv2d(width, 2 * width, 3, 2, padding=1, bias=bias), 2 * width)
         layers += [ResidualBlock(widths[-1], choice, padding, dropout) for _ in range(blocks)]
         for width in reversed(widths[:-1]):
             layers += normed(doubling(width), width)
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, out_channels, 7), nn.Tanh()]
+        layers += [ReflectionPad2d(3), nn.Conv2d(ngf, out_channels, 7), nn.Tanh()]
 
         super().__init__(nn.Sequential(*layers), multiple=2**HALVINGS, minimum=2 * 2**HALVINGS)
