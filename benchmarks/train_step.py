@@ -5,10 +5,10 @@
 
 Each contender lives in a process of its own, so that its peak memory is its own, and they take their steps in
 turn, A B C A B C, so that a machine whose speed drifts slows all of them. Given: the median step and the ratios
-pair by pair, peak memory, how far the first step's gradients are from the reference's (with the reference itself under bf16 autocast beside them, since
-bf16 alone rounds a deep network's gradients by tens of per cent), the model FLOP rate over
-the matmul peak measured in the same run, and, in a short training on files, the share of the time after the
-first epoch that was spent waiting for data.
+pair by pair, peak memory, how far the first step's gradients are from the reference's (beside them the reference
+itself under bf16 autocast, since bf16 alone rounds a deep network's gradients by tens of per cent), the model
+FLOP rate over the matmul peak measured in the same run, and, in a short training on files, the share of the time
+after the first epoch that was spent waiting for data.
 """
 
 import argparse
@@ -194,7 +194,7 @@ def data_wait(size: int, precision: str) -> float:
 def show(result: dict[str, Any], peaks: dict[str, float]) -> None:
     print(f"\n{result['size']} px, ngf {result['ngf']}, batch 1: {result['flops'] / 1e9:.0f} GFLOP a step")
     print(
-        "| contender | step | speed-up | first step | peak memory | gradient error G_A G_B D_A D_B | GFLOP/s | of peak |"
+        "| contender | step | speed-up | first step | peak memory | gradients off by, G_A G_B D_A D_B | GFLOP/s | of peak |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for row in result["rows"]:

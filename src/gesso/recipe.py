@@ -58,7 +58,7 @@ class Data:
     cache: Switch = "auto"
     """Decode once into a memory-mapped cache. auto: when it fits in cache_limit_gb and on the disk."""
     cache_limit_gb: float = 16.0
-    """Largest cache of one split and domain, in GB."""
+    """Largest cache of one split, in GB."""
     cache_dir: str = ""
     """Folder of the cache; empty means the user's cache folder."""
     workers: int = 0

@@ -5,7 +5,6 @@ import copy
 import torch
 from torch import nn
 
-
 RAMP = 0.05
 """Share of the images seen so far that the half-life may reach (Karras et al. 2020, stylegan2-ada's ema_rampup)."""
 

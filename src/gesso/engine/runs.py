@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -113,7 +114,7 @@ def write_environment(path: Path, choices: dict[str, Choice[Any]], device: str) 
         **versions(),
         "device": device,
         "commit": _commit(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "choices": {name: {"value": str(c.value), "reason": c.reason} for name, c in choices.items()},
     }
