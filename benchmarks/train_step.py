@@ -193,9 +193,7 @@ def data_wait(size: int, precision: str) -> float:
 
 def show(result: dict[str, Any], peaks: dict[str, float]) -> None:
     print(f"\n{result['size']} px, ngf {result['ngf']}, batch 1: {result['flops'] / 1e9:.0f} GFLOP a step")
-    print(
-        "| contender | step | speed-up | first step | peak memory | gradients off by, G_A G_B D_A D_B | GFLOP/s | of peak |"
-    )
+    print("| contender | step | speed-up | first | peak memory | gradients off, G_A G_B D_A D_B | GFLOP/s | of peak |")
     print("|---|---|---|---|---|---|---|---|")
     for row in result["rows"]:
         peak = peaks["fp32" if row["contender"] == "reference" else "gesso"]
