@@ -7,7 +7,7 @@ Each contender lives in a process of its own, so that its peak memory is its own
 turn, A B C A B C, so that a machine whose speed drifts slows all of them. Given: the median step and the ratios
 pair by pair, peak memory, how far the first step's gradients are from the reference's (beside them the reference
 itself under bf16 autocast, since bf16 alone rounds a deep network's gradients by tens of per cent), the model
-FLOP rate over the matmul peak measured in the same run, and, in a short training on files, the share of the time
+FLOP rate over the matmul peak measured in the same run, and, in a short training on cached files, the share of the time
 after the first epoch that was spent waiting for data.
 """
 
@@ -126,6 +126,7 @@ def compare(size: int, steps: int, precision: str) -> dict[str, Any]:
     for name in NAMES:
         pipes[name], theirs = context.Pipe()
         context.Process(target=contender, args=(name, size, precision, theirs), daemon=True).start()
+        theirs.close()  # so that a contender that dies is noticed
 
     def ask(name: str, order: str) -> Any:
         pipes[name].send(order)
@@ -172,7 +173,7 @@ def relative(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def data_wait(size: int, precision: str) -> float:
-    """The share of the time after the first epoch that a training on JPEG-sized files waited for data."""
+    """The share of the time after the first epoch that a training on cached files waited for data."""
     with tempfile.TemporaryDirectory() as folder:
         write_pairs(Path(folder) / "data", count=30, size=286)
         recipe = dataclasses.replace(

@@ -23,8 +23,9 @@ from gesso.cli import COMMANDS, main
 from gesso.data.images import fit
 from gesso.data.store import evaluation_fit, training_fit
 from gesso.data.synth import write_unpaired
-from gesso.recipe import BUILTIN_STREETS, Data, flat
+from gesso.recipe import BUILTIN_STREETS, Data
 from gesso.recipes import RECIPES
+from gesso.restoring import flat
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])

@@ -1,3 +1,32 @@
-"""Gesso: train, measure, shrink, ship and benchmark the reference models of image translation."""
+"""Gesso: train, measure, shrink, ship and benchmark the reference models of image translation.
+
+    import gesso
+
+    recipe = gesso.RECIPES["pix2pix-demo"]()
+    run = gesso.train(recipe)
+    gesso.translate(run=run.path, inputs=Path("labels"), out=Path("photos"))
+
+The names are looked up when they are first used, so that importing gesso does not import torch.
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+
+_WHERE = {
+    "RECIPES": ("gesso.recipes", "RECIPES"),
+    "train": ("gesso.engine.train", "train"),
+    "resume": ("gesso.engine.train", "resume"),
+    "evaluate": ("gesso.engine.score", "score_run"),
+    "translate": ("gesso.predicting.folder", "translate_folder"),
+}
+
+__all__ = ["RECIPES", "__version__", "evaluate", "resume", "train", "translate"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'gesso' has no attribute {name!r}")
+    module, attribute = _WHERE[name]
+    return getattr(import_module(module), attribute)

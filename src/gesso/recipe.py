@@ -10,14 +10,15 @@ they become images seen.
 
 import dataclasses
 import json
+import math
 import typing
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import tyro
 
 from gesso.errors import CheckpointError, UsageError
-from gesso.restoring import restore
+from gesso.restoring import flat, restore
 
 BUILTIN_STREETS = "builtin:streets"
 
@@ -256,10 +257,11 @@ class Recipe:
             "--tracking.log-every": self.tracking.log_every,
             "--tracking.sheet-images": self.tracking.sheet_images,
             "--checkpoints.every": self.checkpoints.every,
+            "--data.cache-limit-gb": self.data.cache_limit_gb,
         }
         for flag, value in positive.items():
-            if not value > 0:
-                raise UsageError(f"{flag} {value:g}: must be more than 0")
+            if not 0 < value < math.inf:
+                raise UsageError(f"{flag} {value:g}: must be more than 0, and finite")
         not_negative: dict[str, float] = {
             "--seed": self.seed,
             "--ema": self.ema,
@@ -271,18 +273,27 @@ class Recipe:
             "--data.evaluate-subset": self.data.evaluate_subset,
             "--data.workers": self.data.workers,
             "--generator.blocks": self.generator.blocks,
+            "--generator.init-gain": self.generator.init_gain,
+            "--discriminator.init-gain": self.discriminator.init_gain,
         }
         for flag, value in not_negative.items():
-            if not value >= 0:
-                raise UsageError(f"{flag} {value:g}: must not be negative")
+            if not 0 <= value < math.inf:
+                raise UsageError(f"{flag} {value:g}: must be 0 or more, and finite")
         for flag, channels in (
             ("--data.channels-a", self.data.channels_a),
             ("--data.channels-b", self.data.channels_b),
         ):
             if channels not in (1, 2, 3, 4):
                 raise UsageError(f"{flag} {channels}: must be 1, 2, 3 or 4")
-        if not 0 <= self.generator.dropout < 1:
-            raise UsageError(f"--generator.dropout {self.generator.dropout:g}: must lie in [0, 1)")
+        for flag, share in (
+            ("--generator.dropout", self.generator.dropout),
+            ("--optimizer.beta1", self.optimizer.beta1),
+            ("--optimizer.beta2", self.optimizer.beta2),
+        ):
+            if not 0 <= share < 1:
+                raise UsageError(f"{flag} {share:g}: must lie in [0, 1)")
+        if self.seed >= 2**31:
+            raise UsageError(f"--seed {self.seed}: must be less than 2147483648")
         cropped = "crop" in self.data.preprocess
         if cropped and self.data.preprocess != "crop" and self.data.crop_size > self.data.load_size:
             raise UsageError(
@@ -380,11 +391,3 @@ def differences(ours: Recipe, theirs: Recipe) -> list[str]:
         for flag in {**old, **new}
         if new.get(flag) != old.get(flag)
     ]
-
-
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one, its keys joined by dots: a recipe's flags and their values."""
-    flattened: dict[str, Any] = {}
-    for key, value in values.items():
-        flattened |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flattened

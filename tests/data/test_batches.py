@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gesso.data.batches import Batches, cut, normalize
+from gesso.data.batches import Batches, cut, normalize, stack
 from gesso.data.images import write_image
 from gesso.data.order import Window, indices, windows
 from gesso.data.sources import open_source
@@ -127,6 +127,21 @@ def test_pair_whose_halves_differ_in_size_is_named(tmp_path: Path) -> None:
     data = Data(root=str(tmp_path), preprocess="crop", crop_size=32)
     with pytest.raises(DataError, match="a pair but differ in size"):
         next(batches(store_of(data), data, batch_size=1))
+
+
+def test_pairs_that_differ_in_size_are_named_among_others_that_do_not(tmp_path: Path) -> None:
+    for role, sides in (("A", (40, 64)), ("B", (48, 64))):
+        (tmp_path / role / "train").mkdir(parents=True)
+        for i, side in enumerate(sides):
+            write_image(tmp_path / role / "train" / f"{i}.png", np.zeros((side, side, 3), np.uint8))
+    data = Data(root=str(tmp_path), preprocess="crop", crop_size=32)
+    with pytest.raises(DataError, match=r"A/train/0\.png and B/train/0\.png are a pair but differ"):
+        next(batches(store_of(data), data, batch_size=2))
+
+
+def test_eight_and_sixteen_bits_in_one_batch_have_the_same_white() -> None:
+    white = [np.full((1, 2, 2), 255, np.uint8), np.full((1, 2, 2), 65535, np.uint16), np.zeros((1, 2, 2), np.uint8)]
+    assert normalize(stack(white)).amax((1, 2, 3)).tolist() == [1.0, 1.0, -1.0]
 
 
 def test_sixteen_bits_survive_to_the_batch(tmp_path: Path) -> None:

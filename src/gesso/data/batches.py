@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gesso.data.order import Window, indices, windows
+from gesso.data.order import IntArray, Window, indices, windows
 from gesso.data.store import Store
 from gesso.errors import DataError
 from gesso.recipe import Data
@@ -62,7 +62,12 @@ def normalize(samples: Tensor) -> Tensor:
 
 
 def stack(images: list[np.ndarray]) -> Tensor:
-    """C×H×W samples to N×C×H×W. torch has few operations on uint16, so 16-bit samples become int32."""
+    """C×H×W samples to N×C×H×W. torch has few operations on uint16, so 16-bit samples become int32.
+
+    Where some have 8 bits and some 16, those of 8 are spread over the 16, 255 to 65535.
+    """
+    if len({image.dtype for image in images}) > 1:
+        images = [image if image.dtype == np.uint16 else image.astype(np.uint16) * 257 for image in images]
     samples = np.stack(images)
     return torch.from_numpy(samples if samples.dtype == np.uint8 else samples.astype(np.int32))
 
@@ -130,21 +135,28 @@ class Batches:
         positions = position + self._rank * self._batch + np.arange(self._batch, dtype=np.int64)
         samples: dict[str, Tensor] = {}
         chosen: dict[str, list[Window]] = {}
+        found: dict[str, list[np.ndarray]] = {}
         for own, (role, count) in enumerate(sorted(self._store.source.counts.items())):
             stream = 0 if self._aligned else own
             order = indices(self._seed, stream, positions, count)
-            images = [self._store.get((role, int(i))) for i in order]
+            found[role] = [self._store.get((role, int(i))) for i in order]
             chosen[role] = windows(self._seed, stream, positions, self._data.flip)
+        if self._aligned:
+            self._check_pairs(found["A"], found["B"], order)
+        for role, images in found.items():
             if len({image.shape for image in images}) > 1:
                 images, chosen[role] = self._crop_on_host(images, chosen[role])
             samples[role] = stack(images)
-        if self._aligned and samples["A"].shape[2:] != samples["B"].shape[2:]:
-            names = [self._store.source.label((role, int(order[0]))) for role in "AB"]
-            raise DataError(
-                f"{self._data.root}: {names[0]} and {names[1]} are a pair but differ in size, so no crop fits both; "
-                "use --data.preprocess resize_and_crop"
-            )
         return HostBatch(samples, chosen)
+
+    def _check_pairs(self, a: list[np.ndarray], b: list[np.ndarray], order: IntArray) -> None:
+        for i, one, other in zip(order, a, b, strict=True):
+            if one.shape[1:] != other.shape[1:]:
+                names = [self._store.source.label((role, int(i))) for role in "AB"]
+                raise DataError(
+                    f"{self._data.root}: {names[0]} and {names[1]} are a pair but differ in size, so no crop fits "
+                    "both; use --data.preprocess resize_and_crop"
+                )
 
     def _crop_on_host(self, images: list[np.ndarray], chosen: list[Window]) -> tuple[list[np.ndarray], list[Window]]:
         """Images of different sizes cannot be stacked before they are cropped."""

@@ -96,6 +96,7 @@ class StreetsSource:
     def __init__(self, split: str, data: Data, unpaired: bool) -> None:
         self.name, self.split = "streets", split
         self.paired = not (unpaired and split == "train")
+        self._channels = {"A": data.channels_a, "B": data.channels_b}
         self._size = data.load_size if data.preprocess != "none" else data.crop_size
         limit = data.train_subset if split == "train" else data.evaluate_subset
         count = min(self.COUNTS[split], limit or self.COUNTS[split])
@@ -115,7 +116,7 @@ class StreetsSource:
     def decode(self, unit: Unit) -> dict[Slot, np.ndarray]:
         role, i = unit.slots[0]
         photo, labels = street_pair(self.SEED, self._first[role] + i, self._size)
-        both = {"A": photo, "B": labels}
+        both = {"A": to_channels(photo, self._channels["A"]), "B": to_channels(labels, self._channels["B"])}
         return {slot: both[slot[0]] for slot in unit.slots}
 
     def label(self, slot: Slot) -> str:

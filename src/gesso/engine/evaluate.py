@@ -33,14 +33,17 @@ def images_of(store: Store, role: str, indices: range | list[int], device: torch
     return normalize(stack([store.get((role, i)) for i in indices]).to(device))
 
 
-def same_sized(store: Store, role: str, most: int) -> Iterator[list[int]]:
-    """Indices of domain `role` in order, in runs of at most `most` images of one size."""
+def same_sized(store: Store, roles: tuple[str, ...], most: int) -> Iterator[list[int]]:
+    """Indices in order, in runs of at most `most` whose images are of one size in each domain of `roles`."""
     run: list[int] = []
-    for i in range(store.source.counts[role]):
-        if run and (len(run) == most or store.get((role, i)).shape != store.get((role, run[0])).shape):
+    sizes: list[tuple[int, ...]] = []
+    for i in range(store.source.counts[roles[0]]):
+        here = [store.get((role, i)).shape for role in roles]
+        if run and (len(run) == most or here != sizes):
             yield run
             run = []
         run.append(i)
+        sizes = here
     if run:
         yield run
 
@@ -70,7 +73,7 @@ def evaluate(
         mean = _mean_target(store, translation, model.config.data.crop_size, device)
         sums: dict[str, dict[str, float]] = {method: {} for method in METHODS}
         # In train mode the statistics are the batch's own, so images must not share a batch.
-        for run in same_sized(store, translation.source, 1 if mode == "train" else batch_size):
+        for run in same_sized(store, (translation.source, translation.target), 1 if mode == "train" else batch_size):
             source = images_of(store, translation.source, run, device)
             target = images_of(store, translation.target, run, device)
             with translating(networks or model.networks, mode, seed):
@@ -107,7 +110,7 @@ def headline(rows: list[Row]) -> dict[str, float]:
     }
 
 
-def protocol(model: Model, store: Store, checkpoint: str, averaged: bool) -> str:
+def protocol(model: Model, store: Store, checkpoint: str, averaged: bool, arithmetic: str) -> str:
     """What was scored and how, in lines for people."""
     data = model.config.data
     counts = ", ".join(f"{n} {role}" for role, n in sorted(store.source.counts.items()))
@@ -120,7 +123,7 @@ def protocol(model: Model, store: Store, checkpoint: str, averaged: bool) -> str
         [
             f"data: {store.source.name}, split {store.source.split}, {counts} images, all of them scored",
             f"preparation: {data.preprocess} to {data.crop_size} px (bicubic, antialiased), no crop, no mirroring",
-            f"network: checkpoint {checkpoint}, {'averaged weights, ' if averaged else ''}{how}",
+            f"network: checkpoint {checkpoint}, {'averaged weights, ' if averaged else ''}{how}, {arithmetic}",
             "L1 in units of the full range (0 to 1, lower is better); PSNR in dB and SSIM (11 px Gaussian window), "
             "higher is better; each the mean over images",
             "input copied: the source image as the answer; mean target: the mean of these targets as every answer",
@@ -131,7 +134,7 @@ def protocol(model: Model, store: Store, checkpoint: str, averaged: bool) -> str
 def _mean_target(store: Store, translation: Translation, side: int, device: torch.device) -> Tensor:
     """The mean of the targets, 1×C×H×W; at side×side where they differ in size."""
     count = store.source.counts[translation.target]
-    runs = list(same_sized(store, translation.target, 16))
+    runs = list(same_sized(store, (translation.target,), 16))
     shapes = {store.get((translation.target, run[0])).shape for run in runs}
     total: Tensor | float = 0.0
     for run in runs:

@@ -4,14 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gesso.data.sources import evaluation_split, open_source
 from gesso.data.store import Say, evaluation_fit, open_store
 from gesso.engine import checkpoint
 from gesso.engine.checkpoint import Checkpoint
 from gesso.engine.evaluate import Row, evaluate, protocol
 from gesso.engine.files import write_atomically
+from gesso.engine.launch import Choices
 from gesso.engine.runs import METRICS
 from gesso.engine.sheets import write_slider
 from gesso.engine.state import AVERAGED, load_into
@@ -21,14 +20,14 @@ from gesso.models.base import Model
 from gesso.progress import Bar
 
 
-def finish(run: Path, model: Model, device: torch.device, say: Say) -> list[Row]:
+def finish(run: Path, model: Model, choices: Choices, say: Say) -> list[Row]:
     """Score the best checkpoint on the held-out split, draw the slider's pictures; print the table."""
     found = checkpoint.find(run, "best", say)
-    metrics = score(model, found, device, say)
+    metrics = score(model, found, choices, say)
     write_metrics(run, metrics)
     source = open_source(model.config.data, metrics["split"], not model.aligned)
     store = open_store(source, evaluation_fit(model.config.data), model.config.data, say)
-    write_slider(run, model, store, device, None)
+    write_slider(run, model, store, choices.device.value, None)
     for line in table(metrics):
         say(line)
     rows: list[Row] = metrics["rows"]
@@ -49,7 +48,7 @@ def load_for_use(model: Model, found: Checkpoint) -> bool:
 
 
 def score(
-    model: Model, found: Checkpoint, device: torch.device, say: Say, split: str = "auto", batch_size: int = 8
+    model: Model, found: Checkpoint, choices: Choices, say: Say, split: str = "auto", batch_size: int = 8
 ) -> dict[str, Any]:
     """What goes into metrics.json: the table of `found` on `split` and the protocol.
 
@@ -62,15 +61,16 @@ def score(
     bar = Bar(f"scoring {name}", 1)
     try:
         store = open_store(source, evaluation_fit(data), data, say)
-        rows = evaluate(model, store, device, batch_size=batch_size, progress=bar.update)
+        rows = evaluate(model, store, choices.device.value, batch_size=batch_size, progress=bar.update)
     finally:
         bar.close()
+    arithmetic = f"{choices.precision.value} on {choices.device.value}"
     return {
         "checkpoint": found.path.name,
         "images": found.images,
         "split": name,
         "rows": rows,
-        "protocol": protocol(model, store, found.path.name, averaged),
+        "protocol": protocol(model, store, found.path.name, averaged, arithmetic),
     }
 
 

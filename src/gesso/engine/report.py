@@ -26,7 +26,8 @@ from gesso.engine.figures import Clock
 from gesso.engine.files import write_atomically
 from gesso.engine.runlog import Record, read_log
 from gesso.errors import CheckpointError, UsageError
-from gesso.recipe import Recipe, flat
+from gesso.recipe import Recipe
+from gesso.restoring import flat
 
 PATIENCE = 15 * 60.0
 """Seconds of silence after which a run counts as stopped; three times its longest silence if that is more."""

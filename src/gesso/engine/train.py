@@ -7,6 +7,7 @@ numbers) is a function of that count. So a run that was killed anywhere and resu
 ends in the same weights as one that was not.
 """
 
+import math
 import signal
 import threading
 import time
@@ -159,7 +160,7 @@ def _end(s: Session, finished: bool) -> list[dict[str, Any]]:
     """Score and show a finished run; tell how to go on with another."""
     rows: list[dict[str, Any]] = []
     if finished:
-        rows = finish(s.run, s.model, s.device, s.narrator.bar.say)
+        rows = finish(s.run, s.model, s.choices, s.narrator.bar.say)
     else:
         s.narrator.note(
             s.images, f"stopped and saved at {s.images} of {s.total} images; go on with: gesso resume {s.run}"
@@ -258,6 +259,8 @@ def _evaluate(s: Session) -> bool:
     if name is None:
         return False
     value, higher = scores[name], PAIRED[name.split("/")[-1]].higher_is_better
+    if not math.isfinite(value):
+        return False
     before = s.best.get("value")
     if before is not None and not (value > before if higher else value < before):
         return False

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gesso.errors import UsageError
 from gesso.recipe import GANMode
 
 
@@ -47,6 +48,8 @@ class ImagePool:
     """
 
     def __init__(self, size: int) -> None:
+        if size < 0:
+            raise UsageError(f"--loss.pool-size {size}: must be 0 or more")
         self.size = size
         self.images: list[Tensor] = []
 
