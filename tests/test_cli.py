@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from gesso import cli
@@ -611,3 +612,34 @@ def test_doctor_says_what_it_chose_and_why(gesso: Gesso, monkeypatch: pytest.Mon
         assert re.search(rf"^{what} +\S+ \(.+\)$", text, re.MULTILINE), text
     assert re.search(r"^torch +2\.", text, re.MULTILINE)
     assert re.search(r"^matmul fp32 +2 GFLOP/s measured$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_names_the_flags_that_help(
+    error: Exception, gesso: Gesso, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train_step(*arguments: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(Pix2Pix, "train_step", train_step)
+    said = gesso(*train_words(pairs, "--runs", tmp_path, "--name", "it"))
+    assert said.code == 2
+    assert said.err[-1] == "gesso: out of memory; use a smaller --batch-size, --data.crop-size or --generator.ngf"
+
+
+def test_other_errors_of_ours_keep_their_traceback(
+    gesso: Gesso, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train_step(*arguments: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Pix2Pix, "train_step", train_step)
+    with pytest.raises(RuntimeError, match="a bug"):
+        gesso(*train_words(pairs, "--runs", tmp_path, "--name", "it"))

@@ -348,8 +348,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        print(f"gesso: out of memory; use a smaller {_SMALLER.get(name, '--batch-size')}", file=sys.stderr)
+        return 2
     except OSError as error:
         if error.errno is None:
             raise
         print(f"gesso: {error.filename or 'the system'}: {error.strerror}", file=sys.stderr)
         return 2
+
+
+_SMALLER = {
+    "train": "--batch-size, --data.crop-size or --generator.ngf",
+    "translate": "--batch-size, or --resize large pictures",
+}
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on the host or on a device. torch has no type for the host's own."""
+    host = "can't allocate memory" in str(error)
+    return host or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

@@ -5,6 +5,7 @@ the same windows for the two halves of a pair. What batch stands at position p d
 seen) alone, so any number of threads may prepare it ahead of time and a resumed run continues where it stood.
 """
 
+import os
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +21,7 @@ from gesso.errors import DataError
 from gesso.recipe import Data
 
 AHEAD = 4
-"""Batches prepared before they are asked for."""
+"""Fewest batches prepared before they are asked for."""
 
 
 @dataclass(frozen=True)
@@ -102,14 +103,16 @@ class Batches:
         self.position = position
         self.seconds_waited = 0.0
         self._next = position
-        self._pool = ThreadPoolExecutor(data.workers or 2, thread_name_prefix="gesso-data")
+        workers = data.workers or os.cpu_count() or 1
+        self._most_ahead = max(AHEAD, 2 * workers)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="gesso-data")
         self._ahead: deque[Future[HostBatch]] = deque()
 
     def __iter__(self) -> "Batches":
         return self
 
     def __next__(self) -> dict[str, Tensor]:
-        while len(self._ahead) < AHEAD:
+        while len(self._ahead) < self._most_ahead:
             self._ahead.append(self._pool.submit(self.host_batch, self._next))
             self._next += self._batch * self._world
         start = time.perf_counter()

@@ -57,6 +57,8 @@ def choose(recipe: Recipe, model: Model, images: float, before: dict[str, Any]) 
         precision = choose_precision(recipe.precision, device.value)
         flops = step_flops(recipe, model) * recipe.batch_size
         compiled = choose_compile(recipe.compile, device.value, flops, images / recipe.batch_size)
+        if recipe.compile == "auto" and "crop" not in recipe.data.preprocess:
+            compiled = Choice(False, "uncropped pictures have many sizes, and each would be compiled anew")
     channels_last = facts(device.value).channels_last
     if compiled.value and not channels_last.value:
         channels_last = Choice(True, "compiled convolutions run faster channels_last")
@@ -100,7 +102,7 @@ def prepare(model: Model, average: Average | None, choices: Choices, *, determin
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for network in networks:
-            accelerator.prepare_model(network)
+            accelerator.prepare_model(network, device_placement=False)  # they are on the device asked for
     return accelerator
 
 

@@ -1,0 +1,54 @@
+"""What is chosen for a run, and that it is chosen from the recipe and the machine alone."""
+
+import dataclasses
+
+import pytest
+
+from gesso.engine.launch import choose
+from gesso.models import build_model
+from gesso.recipe import Data, Recipe
+from gesso.recipes import RECIPES
+
+
+def long_run(**changes: object) -> Recipe:
+    recipe = RECIPES["cyclegan"]()
+    small = dataclasses.replace(recipe.generator, ngf=4, blocks=1)
+    return dataclasses.replace(recipe, device="cpu", generator=small, **changes)
+
+
+def compiled(recipe: Recipe, images: float) -> tuple[bool, str]:
+    choice = choose(recipe, build_model(recipe), images, {}).compile
+    return choice.value, choice.reason
+
+
+@pytest.fixture(autouse=True)
+def _compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gesso.devices.shutil.which", lambda name: f"/usr/bin/{name}")
+
+
+def test_short_runs_stay_eager_and_long_ones_compile() -> None:
+    recipe = long_run(data=Data(load_size=64, crop_size=64))
+    assert not compiled(recipe, 10)[0]
+    assert compiled(recipe, 1e9)[0]
+
+
+def test_uncropped_pictures_are_not_compiled_size_by_size() -> None:
+    value, reason = compiled(long_run(data=Data(preprocess="none", crop_size=64)), 1e9)
+    assert not value and "sizes" in reason
+
+
+def test_what_was_asked_for_is_done() -> None:
+    assert compiled(long_run(compile="on", data=Data(preprocess="none", crop_size=64)), 10) == (True, "asked for")
+
+
+def test_no_compiler_no_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gesso.devices.shutil.which", lambda name: None)
+    value, reason = compiled(long_run(data=Data(load_size=64, crop_size=64)), 1e9)
+    assert not value and "compiler" in reason
+
+
+def test_resumed_run_keeps_what_it_began_with() -> None:
+    recipe = long_run(data=Data(load_size=64, crop_size=64))
+    before = {"device": {"value": "cpu"}, "precision": {"value": "fp32"}, "compile": {"value": "False"}}
+    choices = choose(recipe, build_model(recipe), 1e9, before)
+    assert (choices.precision.value, choices.compile.value) == ("fp32", False)
