@@ -1,10 +1,21 @@
 """The progress bar: rate and time left on standard error, and nothing at all where that is not a terminal."""
 
+from collections.abc import Callable
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
 from rich.text import Text
+
+Say = Callable[[str], None]
+"""Takes one line for people."""
+Progress = Callable[[int, int], None]
+"""Is told (done, in all)."""
+
+
+def silent(done: int, total: int) -> None:
+    """A Progress that tells nobody."""
 
 
 class Rate(ProgressColumn):
@@ -19,7 +30,7 @@ class Bar:
 
     def __init__(self, what: str, total: float = 1, done: float = 0) -> None:
         self._console = Console(stderr=True)
-        self._progress = Progress(
+        self._progress = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),

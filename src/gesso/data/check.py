@@ -7,7 +7,7 @@ but is seldom meant.
 import os
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ from typing import Literal
 from gesso.data.folders import LAYOUTS, SPLITS, Layout, checked_root, domains, list_files, match
 from gesso.data.images import SUFFIXES, image_format, read_image
 from gesso.errors import BadImage, DataError
+from gesso.progress import Progress, silent
 
 Severity = Literal["bad", "odd"]
 Size = tuple[int, int]
@@ -72,13 +73,7 @@ class _Seen:
     mode: str = ""
 
 
-def _silent(done: int, total: int) -> None:
-    pass
-
-
-def check(
-    root: Path, max_pixels: int = 100_000_000, workers: int = 0, progress: Callable[[int, int], None] = _silent
-) -> Report:
+def check(root: Path, max_pixels: int = 100_000_000, workers: int = 0, progress: Progress = silent) -> Report:
     """Reads every file below `root` in `workers` threads (0: one a core). `progress` hears of (files done, in all).
 
     Files that cannot be read are findings. DataError only where there is no such folder, or no image in it.

@@ -84,7 +84,7 @@ class FolderSource:
             role: tuple(p for i, p in enumerate(pictures) if (role, i) not in lost)
             for role, pictures in self._split.images.items()
         }
-        return FolderSource(_replace_images(self._split, images), self._root, self._data)
+        return FolderSource(dataclasses.replace(self._split, images=images), self._root, self._data)
 
 
 class StreetsSource:
@@ -138,7 +138,8 @@ def open_source(data: Data, split: str, unpaired: bool) -> Source:
     found = find_split(root, split, data.layout, unpaired)
     limit = data.train_subset if split == "train" else data.evaluate_subset
     if limit:
-        found = _replace_images(found, {role: pictures[:limit] for role, pictures in found.images.items()})
+        first = {role: pictures[:limit] for role, pictures in found.images.items()}
+        found = dataclasses.replace(found, images=first)
     return FolderSource(found, root, data)
 
 
@@ -179,7 +180,3 @@ def fingerprint(source: Source, *settings: object) -> str:
     for unit in source.units:
         digest.update(repr((unit.name, unit.slots, unit.fingerprint)).encode())
     return digest.hexdigest()[:32]
-
-
-def _replace_images(split: Split, images: dict[str, tuple[Picture, ...]]) -> Split:
-    return dataclasses.replace(split, images=images)

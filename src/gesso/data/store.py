@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,16 +28,11 @@ import platformdirs
 from gesso.data.images import fit
 from gesso.data.sources import Slot, Source, Unit, fingerprint
 from gesso.errors import BadImage, DataError
+from gesso.progress import Progress, Say, silent
 from gesso.recipe import Data
 
 FORMAT = 1
 SAMPLES, INDEX = "samples.bin", "index.json"
-Say = Callable[[str], None]
-Progress = Callable[[int, int], None]
-
-
-def _silent(done: int, total: int) -> None:
-    pass
 
 
 class _NoRoomError(Exception):
@@ -102,7 +97,7 @@ class MappedStore:
         return self._bytes[offset : offset + size].view(dtype).reshape(shape)
 
 
-def open_store(source: Source, fit: Fit, data: Data, say: Say, progress: Progress = _silent) -> Store:
+def open_store(source: Source, fit: Fit, data: Data, say: Say, progress: Progress = silent) -> Store:
     """Every image of `source` decoded once and found good: into the cache if it fits, else only to look.
 
     DataError names the first unreadable file, unless `data.skip_bad`: then those are left out and counted.

@@ -6,7 +6,6 @@ a translator could not learn them. Splits show different streets: each takes its
 
 import io
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -17,14 +16,12 @@ from PIL import Image
 
 from gesso.data.streets import HOURS, SMALLEST, WEATHERS, Street, render
 from gesso.errors import DiskError, UsageError
+from gesso.progress import Progress
 
 FAIR: Final = {"weather": "clear", "hour": "day"}
 FIRST: Final = {"train": 0, "train B": 5_000_000, "val": 10_000_000, "test": 20_000_000}
 """Index of the first scene of each split. `train B` is the other domain of an unpaired set."""
 LARGEST: Final = 4096
-
-Progress = Callable[[int, int], None]
-"""Told (images done, images in all)."""
 
 
 @dataclass(frozen=True)

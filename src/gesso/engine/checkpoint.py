@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +24,10 @@ from torch import Tensor
 
 from gesso.engine.files import disk_errors, sync_folder, write_atomically
 from gesso.errors import CheckpointError
+from gesso.progress import Say
 
 MANIFEST, TRAINING = "manifest.json", "training.pt"
 Weights = dict[str, dict[str, Tensor]]
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ nothing. So every table has three rows a direction: the model, the input copied,
 targets it is scored on (a constant that has seen the answers, the best one there is in squared error).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,9 +16,9 @@ from gesso.data.store import Store
 from gesso.metrics.paired import PAIRED, SMALLEST_SSIM, as_channels, resized
 from gesso.models.base import Batch, Model, Networks, Translation, translating
 from gesso.networks.anysize import crop
+from gesso.progress import Progress, silent
 
 Row = dict[str, Any]
-Progress = Callable[[int, int], None]
 METHODS = ("gesso", "input copied", "mean target")
 
 
@@ -56,7 +56,7 @@ def evaluate(
     networks: Networks | None = None,
     batch_size: int = 8,
     seed: int = 0,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = silent,
 ) -> list[Row]:
     """The table for every direction of `model`: rows {"direction", "method", "L1", "PSNR", "SSIM"}.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gesso.data.sources import evaluation_split, open_source
-from gesso.data.store import Say, evaluation_fit, open_store
+from gesso.data.store import Store, evaluation_fit, open_store
 from gesso.engine import checkpoint
 from gesso.engine.checkpoint import Checkpoint
 from gesso.engine.evaluate import Row, evaluate, protocol
@@ -17,16 +17,15 @@ from gesso.engine.state import AVERAGED, load_into
 from gesso.errors import CheckpointError
 from gesso.metrics.paired import PAIRED
 from gesso.models.base import Model
-from gesso.progress import Bar
+from gesso.progress import Bar, Say
 
 
 def finish(run: Path, model: Model, choices: Choices, say: Say) -> list[Row]:
     """Score the best checkpoint on the held-out split, draw the slider's pictures; print the table."""
     found = checkpoint.find(run, "best", say)
-    metrics = score(model, found, choices, say)
+    store = held_out(model, say)
+    metrics = score(model, found, choices, store)
     write_metrics(run, metrics)
-    source = open_source(model.config.data, metrics["split"], not model.aligned)
-    store = open_store(source, evaluation_fit(model.config.data), model.config.data, say)
     write_slider(run, model, store, choices.device.value, None)
     for line in table(metrics):
         say(line)
@@ -47,28 +46,26 @@ def load_for_use(model: Model, found: Checkpoint) -> bool:
     return averaged
 
 
-def score(
-    model: Model, found: Checkpoint, choices: Choices, say: Say, split: str = "auto", batch_size: int = 8
-) -> dict[str, Any]:
-    """What goes into metrics.json: the table of `found` on `split` and the protocol.
+def held_out(model: Model, say: Say, split: str = "auto") -> Store:
+    """The images to score a checkpoint on.
 
     auto: test, or val where there is no test, so that a checkpoint is not scored on what chose it.
     """
     data = model.config.data
+    source = open_source(data, evaluation_split(data, split, ("test", "val")), not model.aligned)
+    return open_store(source, evaluation_fit(data), data, say)
+
+
+def score(model: Model, found: Checkpoint, choices: Choices, store: Store, batch_size: int = 8) -> dict[str, Any]:
+    """What goes into metrics.json: the table of `found` on `store` and the protocol."""
     averaged = load_for_use(model, found)
-    name = evaluation_split(data, split, ("test", "val"))
-    source = open_source(data, name, not model.aligned)
-    bar = Bar(f"scoring {name}", 1)
-    try:
-        store = open_store(source, evaluation_fit(data), data, say)
+    with Bar(f"scoring {store.source.split}", 1) as bar:
         rows = evaluate(model, store, choices.device.value, batch_size=batch_size, progress=bar.update)
-    finally:
-        bar.close()
     arithmetic = f"{choices.precision.value} on {choices.device.value}"
     return {
         "checkpoint": found.path.name,
         "images": found.images,
-        "split": name,
+        "split": store.source.split,
         "rows": rows,
         "protocol": protocol(model, store, found.path.name, averaged, arithmetic),
     }

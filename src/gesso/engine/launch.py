@@ -6,7 +6,6 @@ model's own code calls its networks as plain modules and never speaks of any of 
 
 import os
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +20,6 @@ from gesso.models import build_model
 from gesso.models.base import Model
 from gesso.networks.macs import macs
 from gesso.recipe import Precision, Recipe
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from gesso.engine.finish import score, table, write_metrics
+from gesso.engine.finish import held_out, score, table, write_metrics
 from gesso.engine.launch import ready_model
 from gesso.engine.report import write_report
 from gesso.engine.runs import read_recipe
@@ -39,7 +39,7 @@ def score_run(
     if data_root:
         recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, root=data_root))
     model, choices = ready_model(recipe, device, precision)
-    metrics = score(model, found, choices, say, split, batch_size)
+    metrics = score(model, found, choices, held_out(model, say, split), batch_size)
     if own:
         write_metrics(folder, metrics)
         write_report(folder)
