@@ -14,6 +14,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
     ("__init__",),
     ("errors", "progress", "restoring"),
+    ("files",),
     ("recipe",),
     ("recipes",),
     ("devices",),

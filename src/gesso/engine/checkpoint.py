@@ -22,8 +22,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gesso.engine.files import disk_errors, sync_folder, write_atomically
 from gesso.errors import CheckpointError
+from gesso.files import disk_errors, sync_folder, write_atomically
 from gesso.progress import Say
 
 MANIFEST, TRAINING = "manifest.json", "training.pt"

@@ -9,12 +9,12 @@ from gesso.data.store import Store, evaluation_fit, open_store
 from gesso.engine import checkpoint
 from gesso.engine.checkpoint import Checkpoint
 from gesso.engine.evaluate import Row, evaluate, protocol
-from gesso.engine.files import write_atomically
 from gesso.engine.launch import Choices
 from gesso.engine.runs import METRICS
 from gesso.engine.sheets import write_slider
 from gesso.engine.state import AVERAGED, load_into
 from gesso.errors import CheckpointError
+from gesso.files import write_atomically
 from gesso.metrics.paired import PAIRED
 from gesso.models.base import Model
 from gesso.progress import Bar, Say

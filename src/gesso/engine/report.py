@@ -23,9 +23,9 @@ import jinja2
 
 from gesso.engine import figures
 from gesso.engine.figures import Clock
-from gesso.engine.files import write_atomically
 from gesso.engine.runlog import Record, read_log
 from gesso.errors import CheckpointError, UsageError
+from gesso.files import write_atomically
 from gesso.recipe import Recipe
 from gesso.restoring import flat
 

@@ -16,8 +16,8 @@ import filelock
 import gesso
 from gesso.devices import Choice
 from gesso.engine.checkpoint import list_checkpoints
-from gesso.engine.files import disk_errors, write_atomically
 from gesso.errors import CheckpointError, UsageError
+from gesso.files import disk_errors, write_atomically
 from gesso.recipe import BUILTIN_STREETS, Recipe, differences
 
 RECIPE, ENVIRONMENT, LOG, METRICS = "recipe.json", "environment.json", "log.jsonl", "metrics.json"

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from gesso.engine import checkpoint
 from gesso.engine.average import Average
 from gesso.engine.checkpoint import Checkpoint, Weights
-from gesso.engine.files import write_atomically
 from gesso.engine.runs import RECIPE, read_recipe
 from gesso.engine.track import say
 from gesso.errors import CheckpointError, UsageError
+from gesso.files import write_atomically
 from gesso.models.base import Model
 from gesso.recipe import Recipe
 

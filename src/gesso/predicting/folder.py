@@ -19,13 +19,13 @@ from gesso.data.batches import normalize, stack
 from gesso.data.folders import list_images
 from gesso.data.images import SUFFIXES, WRITABLE, read_image, resize, write_image
 from gesso.devices import facts
-from gesso.engine.files import disk_errors
 from gesso.engine.finish import load_for_use
 from gesso.engine.launch import ready_model
 from gesso.engine.runs import read_recipe
 from gesso.engine.state import find_checkpoint, run_of
 from gesso.engine.track import say
 from gesso.errors import BadImage, UsageError
+from gesso.files import disk_errors
 from gesso.models.base import Model, Translation, translating
 from gesso.networks.anysize import crop, pad
 from gesso.progress import Bar
