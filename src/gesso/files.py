@@ -1,8 +1,13 @@
-"""Writing so that a reader, a kill or a full disk never meets half a file."""
+"""Writing so that a reader, a kill or a full disk never meets half a file.
+
+Every file that gesso writes goes through `write_atomically`, or is written inside `disk_errors`; so whatever a disk
+refuses, anywhere, is the same one line that names the path and the mend.
+"""
 
 import contextlib
 import errno
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +27,7 @@ _MENDS = {
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """OSErrors about the disk become one line that names `path` and the mend."""
+    """Inside, an OSError becomes a DiskError: one line that names `path` and the mend."""
     try:
         yield
     except OSError as error:
@@ -30,15 +35,20 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise DiskError(f"{path} cannot be written: {mend}") from error
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """`path` holds either what it held or all of `content`. DiskError where the disk refuses."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def write_atomically(path: Path, content: str | bytes, *, sync: bool = True) -> None:
+    """`path` holds either what it held or all of `content` (text as UTF-8). DiskError where the disk refuses.
+
+    With `sync` the bytes are on the disk before the name is, so that a loss of power leaves no empty file.
+    Without, the system writes them when it likes: for many files that can be made again.
+    """
+    beside = path.with_name(f".{secrets.token_hex(8)}.tmp")  # short, because `path` may have the longest name there is
     with disk_errors(path):
         try:
-            with beside.open("wb") as file:
+            with beside.open("xb") as file:
                 file.write(content.encode() if isinstance(content, str) else content)
-                file.flush()
-                os.fsync(file.fileno())
+                if sync:
+                    file.flush()
+                    os.fsync(file.fileno())
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Checkpoints: no changed byte goes unseen, no failed write leaves a trace, no code in a file is run."""
+"""Checkpoints: no changed byte goes unseen, no code in a file is run."""
 
 import dataclasses
 import errno
@@ -13,34 +13,21 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors import SafetensorError
+from toy_checkpoints import RECIPE_TEXT, content, save, three
 
 from conftest import toy
 from gesso.engine import checkpoint
-from gesso.engine.checkpoint import MANIFEST, TRAINING, Checkpoint
+from gesso.engine.checkpoint import MANIFEST, RECIPE, TRAINING, Checkpoint
 from gesso.engine.state import find_checkpoint, read_weights
 from gesso.engine.train import train
-from gesso.errors import CheckpointError, DiskError
+from gesso.errors import CheckpointError
 
-FILES = ["D.safetensors", "G.safetensors", MANIFEST, TRAINING]
-
-
-def save(run: Path, images: int, best: bool = False) -> Path:
-    weights = {name: {"weight": torch.full((3, 4), float(images)), "bias": torch.ones(5)} for name in "GD"}
-    training = {"optimizers": {"G": {"step": images}}, "model": {"pool": torch.arange(images)}}
-    progress = {"best": {"name": "AtoB/L1", "value": 0.5, "images": images}} if best else {}
-    path = checkpoint.save(run, images, "pix2pix", weights, training, progress)
-    if best:
-        checkpoint.mark_best(run, path)
-    return path
+FILES = ["D.safetensors", "G.safetensors", MANIFEST, RECIPE, TRAINING]
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """Checkpoints at 10, 20 (the best) and 30 images."""
-    for images in (10, 20, 30):
-        save(tmp_path / "run", images, best=images == 20)
-    return tmp_path / "run"
+    return three(tmp_path / "run")
 
 
 def names(run: Path) -> list[int]:
@@ -50,10 +37,6 @@ def names(run: Path) -> list[int]:
 def found(run: Path, which: str = "latest") -> tuple[Checkpoint, list[str]]:
     said: list[str] = []
     return checkpoint.find(run, which, said.append), said
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def sign(folder: Path) -> None:
@@ -84,6 +67,7 @@ def test_what_was_saved_is_read(run: Path) -> None:
     assert torch.equal(newest.weights["G"]["weight"], torch.full((3, 4), 30.0))
     assert torch.equal(newest.training()["model"]["pool"], torch.arange(30))
     assert found(run, "best")[0].progress["best"]["images"] == 20
+    assert (newest.path / RECIPE).read_text() == RECIPE_TEXT
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -268,67 +252,6 @@ def test_sweep_takes_what_a_kill_left_and_nothing_else(run: Path) -> None:
     assert content(run) == before
 
 
-def fail(call: int, error: Exception, original: Callable[..., Any]) -> Callable[..., Any]:
-    """`original`, but the call of that number raises `error`."""
-    calls = iter(range(10**6))
-
-    def failing(*arguments: Any, **options: Any) -> Any:
-        if next(calls) == call:
-            raise error
-        return original(*arguments, **options)
-
-    return failing
-
-
-FULL = OSError(errno.ENOSPC, "No space left on device")
-HIDDEN = "I/O error: No space left on device (os error 28)"
-
-
-@pytest.mark.parametrize(
-    ("where", "name", "error", "calls"),
-    [
-        (checkpoint, "save_file", SafetensorError(HIDDEN), 2),
-        (torch, "save", FULL, 1),
-        (os, "fsync", FULL, 4),
-        (Path, "mkdir", FULL, 1),
-        (Path, "rename", FULL, 1),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_a_full_disk_leaves_everything_as_it_was(
-    run: Path, where: Any, name: str, error: Exception, calls: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = content(run)
-    for call in range(calls):
-        with monkeypatch.context() as patch, pytest.raises(DiskError) as caught:
-            patch.setattr(where, name, fail(call, error, getattr(where, name)))
-            save(run, 40)
-        assert str(caught.value).startswith(str(run / "checkpoints" / "000000040"))
-        assert "\n" not in str(caught.value) and "disk is full" in str(caught.value)
-        assert content(run) == before and names(run) == [10, 20, 30]
-    assert found(save(run, 40).parents[1])[0].images == 40
-
-
-def test_a_disk_that_fills_inside_a_file_is_named_full(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyTorch reports the position in its archive and not the disk."""
-    before = content(run)
-    real = torch.save
-    with monkeypatch.context() as patch, Path("/dev/full").open("wb", buffering=0) as full:
-        patch.setattr(torch, "save", lambda state, file: real(state, full))
-        with pytest.raises(DiskError, match="the disk is full; free some space"):
-            save(run, 40)
-    assert content(run) == before
-
-
-def test_a_disk_that_fills_before_latest_is_moved_loses_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = checkpoint.write_atomically
-    with monkeypatch.context() as patch, pytest.raises(DiskError):
-        patch.setattr(checkpoint, "write_atomically", fail(0, DiskError("full"), write))
-        save(run, 40)
-    assert (run / "checkpoints" / "latest").read_text() == "000000030\n"
-    assert found(run)[0].images == 40  # whole, so it is used, whatever the pointer says
-
-
 def test_code_in_a_signed_training_state_is_not_run(run: Path, tmp_path: Path) -> None:
     folder = run / "checkpoints" / "000000030"
     torch.save({"optimizers": {}, "model": Payload(tmp_path / "ran")}, folder / TRAINING)
@@ -363,6 +286,7 @@ def test_a_damaged_checkpoint_of_a_run_that_is_used_gives_way_to_the_one_before(
     recipe = toy("pix2pix", pairs, epochs=0.5)
     recipe = dataclasses.replace(recipe, checkpoints=dataclasses.replace(recipe.checkpoints, every=0.25))
     run = train(recipe, runs=tmp_path, name="run").path
+    assert (run / "checkpoints" / "000000012" / RECIPE).read_bytes() == (run / RECIPE).read_bytes()
     (run / "checkpoints" / "000000012" / "G.safetensors").write_bytes(b"")
     assert find_checkpoint(run).images == 6
     assert "G.safetensors is not what was written; using 000000006" in capsys.readouterr().err

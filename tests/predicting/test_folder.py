@@ -1,6 +1,8 @@
 """Translating folders: every picture at its own size and depth, under its own name, or named with the reason."""
 
 import dataclasses
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ def make_run(path: Path, recipe: Recipe, checkpoints: int = 1) -> Path:
     model = build_model(recipe)
     for i in range(checkpoints):
         model.initialize(i)
-        checkpoint.save(path, 10 * i, recipe.model, weights_of(model, None), {}, {})
+        checkpoint.save(path, 10 * i, recipe.model, weights_of(model, None), {}, {}, recipe.to_json())
     checkpoint.mark_best(path, path / "checkpoints" / "000000000")
     return path
 
@@ -226,6 +228,25 @@ def test_checkpoint_is_chosen_by_name(which: str, resnet: Path, tmp_path: Path) 
     for other in others:
         translate(resnet, inputs, tmp_path / other, checkpoint=other)
         assert (results(tmp_path / other)["00_8x8.png"] != asked).any()
+
+
+def test_a_checkpoint_can_be_used_wherever_it_is_taken(resnet: Path, tmp_path: Path) -> None:
+    inputs = photos(tmp_path / "in", [(8, 8)])
+    translate(resnet, inputs, tmp_path / "expected", checkpoint="10")
+    moved = shutil.copytree(resnet / "checkpoints" / "000000010", tmp_path / "elsewhere")
+    translate(moved, inputs, tmp_path / "made")
+    made, expected = (results(tmp_path / out)["00_8x8.png"] for out in ("made", "expected"))
+    assert (made == expected).all()
+
+
+def test_a_checkpoint_from_before_they_carried_recipes_takes_its_runs(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", toy("cyclegan", Path("nowhere")))
+    path = run / "checkpoints" / "000000000"
+    (path / "recipe.json").unlink()
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["files"]["recipe.json"], manifest["digest"]
+    (path / "manifest.json").write_text(checkpoint._manifest_text(manifest))
+    assert translate(path, photos(tmp_path / "in", [(8, 8)]), tmp_path / "out").written == 1
 
 
 def test_checkpoint_that_is_not_there_is_refused_with_those_that_are(resnet: Path, tmp_path: Path) -> None:

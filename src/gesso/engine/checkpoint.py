@@ -1,10 +1,10 @@
 """Checkpoints that are whole or not there.
 
 `checkpoints/NNN/` (NNN: images seen) holds one safetensors file a network, `training.pt` with optimizers, pools
-and weight averages (loaded with weights_only), and a manifest with a digest of each file. It is written beside,
-synced, then renamed, so a kill at any moment leaves the checkpoints that were there. `latest` and `best` are
-one-line files that name one. Reading verifies every digest; a damaged checkpoint is reported and the one
-before it is used.
+and weight averages (loaded with weights_only), the run's `recipe.json`, so that the folder can be used wherever it
+is taken, and a manifest with a digest of each file. It is written beside, synced, then renamed, so a kill at any
+moment leaves the checkpoints that were there. `latest` and `best` are one-line files that name one. Reading
+verifies every digest; a damaged checkpoint is reported and the one before it is used.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from gesso.errors import CheckpointError
 from gesso.files import disk_errors, sync_folder, write_atomically
 from gesso.progress import Say
 
-MANIFEST, TRAINING = "manifest.json", "training.pt"
+MANIFEST, RECIPE, TRAINING = "manifest.json", "recipe.json", "training.pt"
 Weights = dict[str, dict[str, Tensor]]
 
 
@@ -53,9 +53,18 @@ class Checkpoint:
 
 
 def save(
-    run: Path, images: int, model: str, weights: Weights, training: dict[str, Any], progress: dict[str, Any]
+    run: Path,
+    images: int,
+    model: str,
+    weights: Weights,
+    training: dict[str, Any],
+    progress: dict[str, Any],
+    recipe: str,
 ) -> Path:
-    """Write `run/checkpoints/NNN` and name it in `latest`. DiskError leaves everything as it was."""
+    """Write `run/checkpoints/NNN` and name it in `latest`. DiskError leaves everything as it was.
+
+    `recipe` is the recipe's JSON, as `Recipe.to_json` gives it.
+    """
     root = run / "checkpoints"
     path = root / f"{images:09d}"
     beside = root / f".{path.name}.{os.getpid()}.tmp"
@@ -66,9 +75,10 @@ def save(
                 save_file({key: t.detach().cpu().contiguous() for key, t in tensors.items()}, _file(beside, name))
             with (beside / TRAINING).open("wb") as file:
                 torch.save(training, file)
+            (beside / RECIPE).write_bytes(recipe.encode())
             files = {each.name: _sync_and_digest(each) for each in sorted(beside.iterdir())}
             manifest = {"model": model, "images": images, "progress": progress, "files": files}
-            (beside / MANIFEST).write_text(_manifest_text(manifest))
+            (beside / MANIFEST).write_bytes(_manifest_text(manifest).encode())  # as text, Windows would add \r
             _sync_and_digest(beside / MANIFEST)
             sync_folder(beside)
             if path.exists():  # only a damaged one, or one from before a resume that went further back
@@ -76,7 +86,9 @@ def save(
             beside.rename(path)
             sync_folder(root)
         except (SafetensorError, RuntimeError) as error:
-            raise _os_error(error) from error
+            if refusal := _os_error(error):
+                raise refusal from error
+            raise
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     write_atomically(root / "latest", path.name + "\n")
@@ -209,12 +221,17 @@ def _manifest_text(manifest: dict[str, Any]) -> str:
     return json.dumps({"digest": digest, **manifest}, indent=2) + "\n"
 
 
-def _os_error(error: Exception) -> OSError:
-    """What the disk said: PyTorch keeps it as the error's context, safetensors only as a number in the text."""
+def _os_error(error: Exception) -> OSError | None:
+    """What the disk said, if it is what went wrong; None where the mistake is ours.
+
+    PyTorch's archive writer complains about its position in the file and keeps the disk's refusal as the error's
+    context; safetensors has it in its text alone, as "I/O error: No space left on device (os error 28)".
+    """
     if isinstance(error.__context__, OSError):
         return error.__context__
-    number = re.search(r"os error (\d+)", str(error))
-    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(None, str(error))
+    told = re.search(r"I/O error: (.*) \(os error (\d+)\)", str(error))
+    # The number comes twice because Windows counts its errors otherwise, and takes them in the fourth place.
+    return OSError(int(told[2]), told[1], None, int(told[2])) if told else None
 
 
 def _file(folder: Path, network: str) -> Path:
@@ -240,6 +257,6 @@ def _digest(file: Path) -> str:
 
 
 def _sync_and_digest(file: Path) -> str:
-    with file.open("rb") as opened:
+    with file.open("r+b") as opened:  # Windows syncs only what is open for writing
         os.fsync(opened.fileno())
     return _digest(file)

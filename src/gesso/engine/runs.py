@@ -15,12 +15,14 @@ import filelock
 
 import gesso
 from gesso.devices import Choice
+from gesso.engine import checkpoint
 from gesso.engine.checkpoint import list_checkpoints
 from gesso.errors import CheckpointError, UsageError
 from gesso.files import disk_errors, write_atomically
 from gesso.recipe import BUILTIN_STREETS, Recipe, differences
 
-RECIPE, ENVIRONMENT, LOG, METRICS = "recipe.json", "environment.json", "log.jsonl", "metrics.json"
+RECIPE = checkpoint.RECIPE
+ENVIRONMENT, LOG, METRICS = "environment.json", "log.jsonl", "metrics.json"
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,11 @@ def lock_run(path: Path) -> filelock.BaseFileLock:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe of the run at `path`. CheckpointError where it is not a run."""
+    """The recipe of the run at `path`, or of the checkpoint at `path`. CheckpointError where it is neither."""
     if not path.exists():
         raise CheckpointError(f"{path}: there is no such run")
+    if (path / checkpoint.MANIFEST).exists() and not (path / RECIPE).exists():
+        path = path.resolve().parents[1]  # checkpoints did not always carry their recipe
     try:
         text = (path / RECIPE).read_text()
     except (OSError, UnicodeDecodeError):

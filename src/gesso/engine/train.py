@@ -294,6 +294,7 @@ def _save(s: Session) -> None:
         state.weights_of(s.model, s.average),
         state.training_of(s.model),
         {"best": s.best},
+        s.recipe.to_json(),
     )
     s.saved_at = s.images
     if s.best.get("images") == s.images:

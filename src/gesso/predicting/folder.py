@@ -22,7 +22,7 @@ from gesso.devices import facts
 from gesso.engine.finish import load_for_use
 from gesso.engine.launch import ready_model
 from gesso.engine.runs import read_recipe
-from gesso.engine.state import find_checkpoint, run_of
+from gesso.engine.state import find_checkpoint
 from gesso.engine.track import say
 from gesso.errors import BadImage, UsageError
 from gesso.files import disk_errors
@@ -96,7 +96,7 @@ def translate_folder(
     if resize < 0:
         raise UsageError(f"--resize {resize}: must be 0 or more")
     found = find_checkpoint(run, checkpoint)
-    recipe = read_recipe(run_of(run))
+    recipe = read_recipe(run)
     jobs, skipped = _jobs(inputs, out, suffix, existing)
     model, choices = ready_model(recipe, device, precision)
     averaged = load_for_use(model, found)

@@ -1,0 +1,94 @@
+"""Files that appear whole or not at all, and one wording for whatever a disk refuses."""
+
+import contextlib
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gesso.errors import DiskError
+from gesso.files import disk_errors, write_atomically
+
+
+@contextlib.contextmanager
+def disk_that_takes(size: int) -> Iterator[None]:
+    """The system's limit of a file's size ends a write half way, as a full disk does."""
+    resource = pytest.importorskip("resource")
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, allowed[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+@pytest.mark.parametrize("content", ["Grüße\n", b"\0\xff\r\n", ""])
+def test_what_was_given_is_there(content: str | bytes, tmp_path: Path) -> None:
+    write_atomically(tmp_path / "file", content)
+    assert (tmp_path / "file").read_bytes() == (content.encode() if isinstance(content, str) else content)
+    assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_disk_that_takes_half_leaves_the_old_file_alone(sync: bool, tmp_path: Path) -> None:
+    write_atomically(tmp_path / "file", b"old")
+    with disk_that_takes(1000), pytest.raises(DiskError) as caught:
+        write_atomically(tmp_path / "file", bytes(3000), sync=sync)
+    assert str(caught.value).startswith(f"{tmp_path / 'file'} cannot be written: no file may be so large here")
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    write_atomically(tmp_path / ("n" * 255), b"x")
+    assert names(tmp_path) == ["n" * 255]
+
+
+def test_writers_of_one_file_do_not_meet_beside_it(tmp_path: Path) -> None:
+    failed: list[BaseException] = []
+
+    def write(letter: bytes) -> None:
+        try:
+            for _ in range(50):
+                write_atomically(tmp_path / "file", letter * 5000, sync=False)
+        except BaseException as error:
+            failed.append(error)
+
+    writers = [threading.Thread(target=write, args=(letter,)) for letter in (b"a", b"b", b"c")]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert failed == []
+    assert len(set((tmp_path / "file").read_bytes())) == 1
+    assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("number", "mend"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EDQUOT, "free some space"),
+        (errno.EROFS, "name another folder"),
+        (errno.EACCES, "name another folder"),
+        (errno.EIO, os.strerror(errno.EIO)),
+        (None, "what happened"),
+    ],
+)
+def test_one_line_names_the_path_and_the_mend(number: int | None, mend: str) -> None:
+    with pytest.raises(DiskError) as caught, disk_errors(Path("there")):
+        raise OSError(number, os.strerror(number)) if number else OSError("what happened")
+    assert str(caught.value).startswith("there cannot be written: ") and mend in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_errors_go_through() -> None:
+    with pytest.raises(ValueError, match="ours"), disk_errors(Path("there")):
+        raise ValueError("ours")
