@@ -466,7 +466,7 @@ def test_full_disk_while_the_log_is_written(gesso: Gesso, run: Path) -> None:
     (run / "log.jsonl").unlink()
     (run / "log.jsonl").symlink_to("/dev/full")  # whatever is written there fails as on a full disk
     before = contents(run / "checkpoints")
-    refused(gesso("resume", run, "-e", 1), r"log.jsonl: cannot write the log \(No space left on device\)")
+    refused(gesso("resume", run, "-e", 1), r"log.jsonl cannot be written: the disk is full; free some space")
     assert contents(run / "checkpoints") == before
 
 

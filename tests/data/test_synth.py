@@ -2,7 +2,6 @@
 
 import errno
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -121,18 +120,15 @@ def test_progress_counts_up_to_the_total(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_line_and_leaves_only_whole_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write, calls = Path.write_bytes, 0
+    rename, calls = Path.replace, iter(range(100))
 
-    def fills_up(path: Path, content: Any) -> int:
-        nonlocal calls
-        calls += 1
-        if calls <= 2:
-            return write(path, content)
-        write(path, content[: len(content) // 2])
+    def fills_up(beside: Path, path: Path) -> Path:
+        if next(calls) < 2:
+            return rename(beside, path)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", fills_up)
-    with pytest.raises(DiskError, match="No space left on device") as caught:
+    monkeypatch.setattr(Path, "replace", fills_up)
+    with pytest.raises(DiskError, match="the disk is full; free some space") as caught:
         write_pairs(tmp_path, count=10, size=32)
     assert "\n" not in str(caught.value) and "00000002.png" in str(caught.value)
     assert names(tmp_path) == ["train/00000000.png", "train/00000001.png"]

@@ -5,9 +5,7 @@ is wrong with a file ends here, as a `BadImage` that names it.
 """
 
 import contextlib
-import errno
 import io
-import secrets
 import struct
 import threading
 import warnings
@@ -20,7 +18,8 @@ import tifffile
 from PIL import Image
 
 from gesso.data.decoding import Array, RefusedError, checked_size, decode, opened, read_header
-from gesso.errors import BadImage, DiskError, UsageError
+from gesso.errors import BadImage, UsageError
+from gesso.files import write_atomically
 
 SUFFIXES = {
     ".jpg": "JPEG",
@@ -181,18 +180,7 @@ def write_image(path: Path | str, array: Array) -> None:
     if array.shape[2] not in WRITABLE[kind].get(array.itemsize, ()):
         samples = f"{array.shape[2]} channels of {8 * array.itemsize} bits"
         raise UsageError(f"{path}: {kind} cannot hold {samples}; choose .png or .tif")
-    data = _encoded(kind, array)
-    beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        try:
-            with beside.open("xb") as file:
-                file.write(data)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        mend = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another folder"
-        raise DiskError(f"{path}: cannot be written ({error.strerror or error}); {mend}") from None
+    write_atomically(path, _encoded(kind, array), sync=False)
 
 
 def _encoded(kind: str, array: Array) -> bytes:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gesso.data.streets import HOURS, SMALLEST, WEATHERS, Street, render
-from gesso.errors import DiskError, UsageError
+from gesso.errors import UsageError
+from gesso.files import disk_errors, write_atomically
 from gesso.progress import Progress
 
 FAIR: Final = {"weather": "clear", "hour": "day"}
@@ -158,10 +159,8 @@ class _Folder:
         if self._out.exists() and not self._out.is_dir():
             raise UsageError(f"{out} is a file; name a folder that does not exist yet")
         self._make(self._out)
-        try:
+        with disk_errors(self._out):
             empty = next(self._out.iterdir(), None) is None
-        except OSError as error:
-            raise _disk_error(self._out, error) from None
         if not empty:
             raise UsageError(f"{out} is not empty; name a folder that does not exist yet, or empty this one")
 
@@ -171,13 +170,7 @@ class _Folder:
         self._make(path.parent)
         buffer = io.BytesIO()
         Image.fromarray(image).save(buffer, "PNG", compress_level=3)
-        beside = path.with_name(f".{path.name}.tmp")
-        try:
-            beside.write_bytes(buffer.getvalue())
-            beside.replace(path)
-        except OSError as error:
-            beside.unlink(missing_ok=True)
-            raise _disk_error(path, error) from None
+        write_atomically(path, buffer.getvalue(), sync=False)
 
     def step(self) -> None:
         """One scene more is done."""
@@ -188,12 +181,6 @@ class _Folder:
     def _make(self, folder: Path) -> None:
         if folder in self._made:
             return
-        try:
+        with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _disk_error(folder, error) from None
         self._made.add(folder)
-
-
-def _disk_error(path: Path, error: OSError) -> DiskError:
-    return DiskError(f"{path}: cannot be written ({error.strerror}); free some space or name another folder")

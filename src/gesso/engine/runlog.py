@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gesso.errors import DiskError
+from gesso.files import disk_errors
 
 Record = dict[str, Any]
 
@@ -44,14 +45,12 @@ class RunLog:
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self._clock = clock
-        try:
+        with disk_errors(path):
             self._file = path.open("ab+", buffering=0)
             if self._file.seek(0, 2):
                 self._file.seek(-1, 2)
                 if self._file.read(1) != b"\n":  # the writer was killed inside its last line
                     self._append(b"\n")
-        except OSError as error:
-            raise self._failure(error) from None
 
     def write(self, kind: str, images: int, **values: Any) -> None:
         """Append one record. `values` are what JSON can say, NaN and infinities besides."""
@@ -70,14 +69,9 @@ class RunLog:
         self.close()
 
     def _append(self, line: bytes) -> None:
-        try:
+        with disk_errors(self.path):
             while line:  # a nearly full disk takes a part, and refuses the rest with an error
                 line = line[self._file.write(line) :]
-        except OSError as error:
-            raise self._failure(error) from None
-
-    def _failure(self, error: OSError) -> DiskError:
-        return DiskError(f"{self.path}: cannot write the log ({error.strerror}); free or mend the disk")
 
 
 def read_log(path: Path) -> list[Record]:
