@@ -122,7 +122,6 @@ def test_without_package_and_cache_the_error_says_how_to_get_it(monkeypatch: pyt
 
 
 def test_users_cache_is_the_last_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(module.platformdirs, "user_cache_path", lambda name: tmp_path / name)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     place = tmp_path / "gesso" / "features" / module.INCEPTION_NAME
