@@ -112,10 +112,10 @@ def contender(name: str, size: int, precision: str, pipe: Connection) -> None:
                 step()
             pipe.send(counter.get_total_flops())
         elif order == "memory":
-            pipe.send(row.peak_memory())
+            pipe.send(row.peak_memory(device))
         else:
             step()
-            row.synchronize()
+            row.synchronize(device)
             pipe.send(gradients(networks) if order == "first" else time.perf_counter() - start)
 
 
@@ -218,7 +218,7 @@ def main() -> None:
     precision = choose_precision(options.precision, device)
     dtype = torch.bfloat16 if precision.value == "bf16" else torch.float32
     peaks = {"fp32": measure_matmul_peak(device, torch.float32), "gesso": measure_matmul_peak(device, dtype)}
-    print(f"{device}, {facts(device).describe()}, torch {torch.__version__}; gesso runs {precision.value}")
+    print(f"{device}, {facts(device).describe(device)}, torch {torch.__version__}; gesso runs {precision.value}")
     print(f"matmul peak: fp32 {peaks['fp32'] / 1e9:.0f} GFLOP/s, {precision.value} {peaks['gesso'] / 1e9:.0f} GFLOP/s")
     results = []
     for size in options.sizes:

@@ -372,7 +372,7 @@ def test_picture_that_needs_more_memory_than_is_free_is_named_and_not_tried(
     resnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def poor(device: torch.device) -> Any:
-        return dataclasses.replace(facts(device), free_memory=lambda: 2_000_000)
+        return dataclasses.replace(facts(device), free_memory=lambda _: 2_000_000)
 
     monkeypatch.setattr(folder, "facts", poor)
     done = translate(resnet, photos(tmp_path / "in", [(64, 64), (400, 400), (32, 32)]), tmp_path / "out")
@@ -385,7 +385,7 @@ def test_no_more_pictures_share_a_batch_than_fit_into_memory(
     resnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def poor(device: torch.device) -> Any:
-        return dataclasses.replace(facts(device), free_memory=lambda: 1_200_000)  # two of 64×64 with ngf 4
+        return dataclasses.replace(facts(device), free_memory=lambda _: 1_200_000)  # two of 64×64 with ngf 4
 
     sizes: list[int] = []
     original = folder._Work.translate

@@ -1,12 +1,11 @@
 """What is on this machine, what gesso would choose, and why."""
 
-import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 
 import torch
 
-from gesso.devices import ACCELERATORS, choose_device, choose_precision, facts, measure_matmul_peak
+from gesso.devices import ACCELERATORS, Accelerator, choose_device, choose_precision, facts, measure_matmul_peak
 from gesso.engine.runs import versions
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -18,19 +17,25 @@ def examine() -> Iterator[str]:
     for name, version in versions().items():
         yield f"{name:<14} {version}"
     for kind, row in ACCELERATORS.items():
-        yield f"{kind:<14} {row.describe() if row.available() else 'not here'}"
+        yield f"{kind:<14} {_there(kind, row)}"
     device = choose_device("auto")
     precision = choose_precision("auto", device.value)
     row = facts(device.value)
     yield f"device         {device.value} ({device.reason})"
     yield f"precision      {precision.value} ({precision.reason})"
     yield f"channels_last  {row.channels_last.value} ({row.channels_last.reason})"
-    yield f"free memory    {row.free_memory() / 1e9:.1f} GB"
-    compiler = shutil.which("g++") or shutil.which("clang++")
-    yield f"compiler       {compiler or 'none: torch.compile on the CPU needs g++ or clang++'}"
+    yield f"free memory    {row.free_memory(device.value) / 1e9:.1f} GB"
+    yield f"compiler       {row.compiler().reason}"
     for name in OPTIONAL:
         yield f"{name:<14} {'installed' if find_spec(name) else f'not installed: pip install gesso[{name}]'}"
-    for name in row.precisions():
+    for name in row.precisions(device.value):
         if name in DTYPES:
             rate = measure_matmul_peak(device.value, DTYPES[name])
             yield f"matmul {name:<7} {rate / 1e9:.0f} GFLOP/s measured"
+
+
+def _there(kind: str, row: Accelerator) -> str:
+    """Every device of this kind, in words."""
+    count = row.count()
+    described = ", ".join(row.describe(torch.device(kind, index)) for index in range(count))
+    return f"{count}: {described}" if count > 1 else described or "not here"

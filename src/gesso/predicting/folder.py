@@ -199,7 +199,7 @@ class _Work:
         return height * width * self._values * torch.float32.itemsize
 
     def _free_memory(self) -> int:
-        return facts(self._device).free_memory()
+        return facts(self._device).free_memory(self._device)
 
     def translate(self, batch: list[Loaded]) -> list[np.ndarray]:
         """The results, H×W×C of each input's size and depth."""
