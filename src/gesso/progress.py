@@ -1,5 +1,11 @@
-"""The progress bar: rate and time left on standard error, and nothing at all where that is not a terminal."""
+"""What people see while they wait: a bar with rate and time left, and lines beside it.
 
+One rule for the two streams, on a terminal or not. Standard output has what a command is for, so that it can be
+piped and searched: the log of a training (its choices, losses and scores) and every command's results.
+Standard error has the rest: this bar, where it is a terminal that can draw one, and warnings and errors.
+"""
+
+import sys
 from collections.abc import Callable
 from typing import Self
 
@@ -37,7 +43,8 @@ class Bar:
             Rate(),
             TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            redirect_stdout=False,  # rich would print what belongs on standard output beside the bar
+            disable=not self._console.is_interactive,
         )
         self._task = self._progress.add_task(what, total=total, completed=int(done))
         self._progress.start()
@@ -46,11 +53,16 @@ class Bar:
         self._progress.update(self._task, completed=done, total=total)
 
     def say(self, line: str) -> None:
-        """One line for people: above the bar where there is one, else on standard output."""
-        if self._progress.disable:
-            print(line, flush=True)
-        else:
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        """One line on standard output; a bar on the same screen makes room for it."""
+        live = self._progress.live
+        in_the_way = live.is_started and sys.stdout.isatty()
+        if in_the_way:
+            live.transient = True  # stopping erases it
+            live.stop()
+        print(line, flush=True)
+        if in_the_way:
+            live.transient = False
+            live.start(refresh=True)
 
     def close(self) -> None:
         self._progress.stop()
