@@ -1,0 +1,448 @@
+"""Downloads of data sets from a server on loopback that can be made to misbehave."""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import resource
+import socket
+import tarfile
+import threading
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from gesso.data import fetch as module
+from gesso.data.fetch import DATASETS, REGISTRY, SETS, fetch, hint, listing
+from gesso.errors import DataError, DiskError, UsageError
+
+PAIRS = {"facades/train/1.jpg": os.urandom(300_000), "facades/val/2.jpg": b"two"}
+UNPAIRED = {"horse2zebra/trainA/1.jpg": b"horse", "horse2zebra/trainB/1.jpg": b"zebra"}
+FACADES, HORSES = "/pix2pix/datasets/facades.tar.gz", "/cyclegan/datasets/horse2zebra.zip"
+
+
+def tar_gz(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return gzip.compress(buffer.getvalue(), mtime=0)
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+@dataclass
+class Site:
+    """What the server holds, how it behaves, and what it was asked."""
+
+    files: dict[str, bytes]
+    url: str = ""
+    etag: str = '"1"'
+    modified: str = ""
+    ranges: bool = True
+    wrong_range: bool = False
+    cut: int | None = None
+    length: bool = True
+    status: int = 0
+    encoding: str = ""
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Handler(BaseHTTPRequestHandler):
+    site: Site
+
+    def do_GET(self) -> None:
+        site, asked = self.site, self.headers.get("Range")
+        with site.lock:
+            site.asked.append((self.path, asked))
+        body = site.files.get(self.path)
+        if site.status or body is None:
+            self.send_error(site.status or 404)
+            return
+        start, whole = 0, len(body)
+        if asked and site.ranges and self.headers.get("If-Range") in (site.etag, site.modified):
+            start = int(asked.removeprefix("bytes=").removesuffix("-"))
+            if start >= whole:
+                self.send_error(416)
+                return
+            self.send_response(206)
+            start += site.wrong_range
+            self.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
+        else:
+            self.send_response(200)
+        for name, value in (("ETag", site.etag), ("Last-Modified", site.modified), ("Content-Encoding", site.encoding)):
+            if value:
+                self.send_header(name, value)
+        if site.length:
+            self.send_header("Content-Length", str(whole - start))
+        self.end_headers()
+        self.wfile.write(body[start : None if site.cut is None else start + site.cut])
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    monkeypatch.setenv("NO_PROXY", "*")
+    site = Site({FACADES: tar_gz(PAIRS), HORSES: zipped(UNPAIRED)})
+    handler = type("Handler", (Handler,), {"site": site})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    site.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield site
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+def get(site: Site, out: Path, name: str = "facades") -> Path:
+    return fetch(name, out, site.url, say=quiet)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def cut_off(site: Site, out: Path, after: int = 100_000) -> None:
+    """A first attempt, of which `after` bytes came."""
+    site.cut = after
+    with pytest.raises(DataError, match="goes on where it stopped"):
+        get(site, out)
+    site.cut = None
+    site.asked.clear()
+
+
+@pytest.mark.parametrize(("name", "files"), [("facades", PAIRS), ("horse2zebra", UNPAIRED)])
+def test_a_set_comes_whole_into_a_folder_of_its_name(
+    site: Site, tmp_path: Path, name: str, files: dict[str, bytes]
+) -> None:
+    root = get(site, tmp_path / "new" / "sets", name)
+    assert root == tmp_path / "new" / "sets" / name
+    assert tree(root) == {path.removeprefix(f"{name}/"): content for path, content in files.items()}
+    left = {path.name for path in root.parent.iterdir() if not path.name.endswith(".lock")}
+    assert left == {name, REGISTRY}
+
+
+def test_progress_and_lines_tell_what_happens(site: Site, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    lines: list[str] = []
+    fetch("facades", tmp_path, site.url, lambda done, total: told.append((done, total)), lines.append)
+    size = len(site.files[FACADES])
+    assert told.count((size, size)) >= 2  # of the download and of the unpacking
+    assert [line.split()[0] for line in lines] == ["downloading", "unpacking", "facades:"]
+    assert "trusted" in lines[-1]
+
+
+def test_the_first_digest_is_recorded(site: Site, tmp_path: Path) -> None:
+    get(site, tmp_path)
+    get(site, tmp_path, "horse2zebra")
+    recorded = json.loads((tmp_path / REGISTRY).read_text())
+    assert set(recorded) == {"facades", "horse2zebra"}
+    content = site.files[FACADES]
+    assert recorded["facades"]["sha256"] == hashlib.sha256(content).hexdigest()
+    assert recorded["facades"]["size"] == len(content)
+    assert recorded["facades"]["url"] == site.url + FACADES
+
+
+def test_the_same_content_is_accepted_again(site: Site, tmp_path: Path) -> None:
+    (get(site, tmp_path)).rename(tmp_path / "elsewhere")
+    before = (tmp_path / REGISTRY).read_text()
+    lines: list[str] = []
+    fetch("facades", tmp_path, site.url, say=lines.append)
+    assert "the same as first fetched" in lines[-1]
+    assert (tmp_path / REGISTRY).read_text() == before
+
+
+def test_other_content_than_the_first_is_refused(site: Site, tmp_path: Path) -> None:
+    get(site, tmp_path).rename(tmp_path / "elsewhere")
+    site.files[FACADES] = tar_gz({**PAIRS, "facades/train/3.jpg": b"other"})
+    with pytest.raises(DataError, match=r"not the file that was first fetched on .*fetched\.json") as error:
+        get(site, tmp_path)
+    assert site.url + FACADES in str(error.value)
+    assert not (tmp_path / "facades").exists()
+    assert tree(tmp_path / ".facades.fetching") == {}
+
+
+def test_a_damaged_registry_is_named(site: Site, tmp_path: Path) -> None:
+    for content in ("{", "[]", '{"facades": {}}', '{"facades": {"sha256": 1, "url": "", "date": ""}}'):
+        (tmp_path / REGISTRY).write_text(content)
+        with pytest.raises(DataError, match=r"fetched\.json: damaged"):
+            get(site, tmp_path)
+
+
+def test_a_folder_that_is_there_is_never_touched(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "facades").mkdir()
+    with pytest.raises(UsageError, match="not overwritten"):
+        get(site, tmp_path)
+    assert site.asked == []
+    assert tree(tmp_path) == {}
+
+
+def test_a_folder_that_is_there_may_be_kept(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "facades").mkdir()
+    assert fetch("facades", tmp_path, site.url, existing="keep") == tmp_path / "facades"
+    assert site.asked == []
+
+
+@pytest.mark.parametrize("after", [1, 100_000, 299_999])
+def test_a_partial_download_goes_on_where_it_stopped(site: Site, tmp_path: Path, after: int) -> None:
+    cut_off(site, tmp_path, after)
+    assert (tmp_path / ".facades.fetching" / "facades.tar.gz.part").stat().st_size == after
+    get(site, tmp_path)
+    assert site.asked == [(FACADES, f"bytes={after}-")]
+    assert (tmp_path / "facades" / "train" / "1.jpg").read_bytes() == PAIRS["facades/train/1.jpg"]
+
+
+def test_a_download_that_is_cut_again_and_again_ends(site: Site, tmp_path: Path) -> None:
+    for _ in range(3):
+        cut_off(site, tmp_path, 90_000)
+    get(site, tmp_path)
+    assert site.asked == [(FACADES, "bytes=270000-")]
+
+
+def test_an_interrupt_keeps_what_came(site: Site, tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        if done > 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch("facades", tmp_path, site.url, interrupt, quiet)
+    have = (tmp_path / ".facades.fetching" / "facades.tar.gz.part").stat().st_size
+    assert have > 0
+    get(site, tmp_path)
+    assert site.asked[1:] == [(FACADES, f"bytes={have}-")]
+
+
+def test_an_interrupt_while_unpacking_keeps_the_archive(site: Site, tmp_path: Path) -> None:
+    lines: list[str] = []
+
+    def interrupt(done: int, total: int) -> None:
+        if any(line.startswith("unpacking") for line in lines):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch("facades", tmp_path, site.url, interrupt, lines.append)
+    assert set(tree(tmp_path / ".facades.fetching")) == {"facades.tar.gz"}
+    get(site, tmp_path)
+    assert len(site.asked) == 1
+
+
+def test_what_a_kill_left_is_cleared(site: Site, tmp_path: Path) -> None:
+    left = tmp_path / ".facades.fetching" / "unpacked" / "facades" / "train"
+    left.mkdir(parents=True)
+    (left / "half.jpg").touch()
+    (tmp_path / ".facades.fetching" / "tmp1234").touch()
+    root = get(site, tmp_path)
+    assert not (root / "train" / "half.jpg").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"etag": '"2"'},
+        {"ranges": False},
+        {"wrong_range": True},
+    ],
+    ids=str,
+)
+def test_a_download_begins_anew_where_it_cannot_go_on(site: Site, tmp_path: Path, change: dict[str, object]) -> None:
+    cut_off(site, tmp_path)
+    site.files[FACADES] = tar_gz({"facades/train/new.jpg": bytes(200_000)})
+    for name, value in change.items():
+        setattr(site, name, value)
+    assert set(tree(get(site, tmp_path))) == {"train/new.jpg"}
+
+
+def test_a_part_longer_than_the_file_begins_anew(site: Site, tmp_path: Path) -> None:
+    cut_off(site, tmp_path)
+    with (tmp_path / ".facades.fetching" / "facades.tar.gz.part").open("ab") as part:
+        part.write(bytes(10**6))
+    get(site, tmp_path)
+    assert [asked for _, asked in site.asked] == ["bytes=1100000-", None]
+
+
+@pytest.mark.parametrize(
+    ("etag", "modified", "resumed"),
+    [("", "Fri, 20 Nov 2020 19:10:00 GMT", True), ('W/"1"', "", False), ("", "", False)],
+)
+def test_only_a_file_known_to_be_unchanged_is_gone_on_with(
+    site: Site, tmp_path: Path, etag: str, modified: str, resumed: bool
+) -> None:
+    site.etag, site.modified = etag, modified
+    cut_off(site, tmp_path)
+    get(site, tmp_path)
+    assert [asked is not None for _, asked in site.asked] == [resumed]
+
+
+def test_a_part_of_another_servers_file_is_not_gone_on_with(site: Site, tmp_path: Path) -> None:
+    cut_off(site, tmp_path)
+    fetch("facades", tmp_path, site.url.replace("127.0.0.1", "localhost"), say=quiet)
+    assert [asked for _, asked in site.asked] == [None]
+
+
+def test_damaged_notes_begin_anew(site: Site, tmp_path: Path) -> None:
+    cut_off(site, tmp_path)
+    (tmp_path / ".facades.fetching" / "facades.tar.gz.part.json").write_text("{")
+    get(site, tmp_path)
+    assert [asked for _, asked in site.asked] == [None]
+
+
+def test_a_server_that_does_not_tell_the_size_will_do(site: Site, tmp_path: Path) -> None:
+    site.length = False
+    assert len(tree(get(site, tmp_path))) == 2
+
+
+def test_a_server_that_calls_the_archive_compressed_sends_the_archive(site: Site, tmp_path: Path) -> None:
+    site.encoding = "x-gzip"
+    get(site, tmp_path)
+    recorded = json.loads((tmp_path / REGISTRY).read_text())["facades"]
+    assert recorded["sha256"] == hashlib.sha256(site.files[FACADES]).hexdigest()
+
+
+def test_a_sign_in_page_in_the_files_place_is_neither_kept_nor_trusted(site: Site, tmp_path: Path) -> None:
+    good, site.files[FACADES] = site.files[FACADES], b"<html>Sign in to this network</html>" * 100
+    with pytest.raises(DataError, match="damaged, or no zip or tar archive"):
+        get(site, tmp_path)
+    assert tree(tmp_path).keys() <= {".facades.lock"}
+    site.files[FACADES] = good
+    get(site, tmp_path)
+
+
+@pytest.mark.parametrize("files", [{"facades/readme": b""}, {"top": b""}, {"a/train/1.jpg": b"", "b/train/1.jpg": b""}])
+def test_an_archive_without_the_set_is_refused(site: Site, tmp_path: Path, files: dict[str, bytes]) -> None:
+    site.files[FACADES] = tar_gz(files)
+    with pytest.raises(DataError, match="no data set in this archive"):
+        get(site, tmp_path)
+    assert not (tmp_path / REGISTRY).exists()
+
+
+def test_the_only_folder_of_an_archive_is_the_set_whatever_its_name(site: Site, tmp_path: Path) -> None:
+    site.files[FACADES] = tar_gz({"repacked/train/1.jpg": b"1", "__MACOSX/train/._1.jpg": b""})
+    assert tree(get(site, tmp_path)) == {"train/1.jpg": b"1"}
+
+
+def test_a_hostile_archive_writes_nothing_outside(site: Site, tmp_path: Path) -> None:
+    site.files[FACADES] = tar_gz({"facades/train/1.jpg": b"1", "../../escaped": b"2"})
+    with pytest.raises(DataError, match="leads out of the folder"):
+        get(site, tmp_path / "sets")
+    assert {path.name for path in tmp_path.iterdir()} == {"sets"}
+    assert not (tmp_path / "sets" / "facades").exists()
+
+
+@pytest.mark.parametrize("status", [404, 500, 503])
+def test_a_servers_refusal_is_one_line_with_the_address_and_the_flag(site: Site, tmp_path: Path, status: int) -> None:
+    site.status = status
+    with pytest.raises(DataError, match=f"the server answers {status} .*--mirror") as error:
+        get(site, tmp_path)
+    assert str(error.value).startswith(site.url + FACADES)
+
+
+def test_no_connection_is_one_line_with_the_address_and_the_flag(site: Site, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        unused = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    with pytest.raises(DataError, match=r"cannot be fetched \(Connection refused\).*--mirror URL") as error:
+        fetch("facades", tmp_path, unused, say=quiet)
+    assert str(error.value).startswith(unused + FACADES)
+    assert "\n" not in str(error.value)
+
+
+def test_a_full_disk_is_one_line_and_what_came_is_gone_on_with(site: Site, tmp_path: Path) -> None:
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, allowed[1]))
+    try:
+        with pytest.raises(DiskError, match="cannot be written"):
+            get(site, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+    assert not (tmp_path / "facades").exists()
+    get(site, tmp_path)
+    assert site.asked[1] == (FACADES, "bytes=100000-")
+
+
+def test_a_disk_too_small_is_said_before_it_is_filled(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = module.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(DiskError, match="are free; free some space or name another --out"):
+        get(site, tmp_path)
+    assert not (tmp_path / ".facades.fetching" / "facades.tar.gz.part").exists()
+
+
+def test_more_than_any_set_has_is_refused(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.length = False
+    monkeypatch.setattr(module, "LARGEST", 1000)
+    with pytest.raises(DataError, match="so it is no such set"):
+        get(site, tmp_path)
+
+
+def test_of_several_at_once_one_downloads_and_all_get_the_folder(site: Site, tmp_path: Path) -> None:
+    found: list[Path] = []
+
+    def one() -> None:
+        found.append(fetch("facades", tmp_path, site.url, say=quiet, existing="keep"))
+
+    threads = [threading.Thread(target=one) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [tmp_path / "facades"] * 4
+    assert len(site.asked) == 1
+
+
+@pytest.mark.parametrize("mirror", ["example.org", "file:///etc", "ftp://example.org", "https://", "http://a/?b=c"])
+def test_an_impossible_mirror_is_refused(tmp_path: Path, mirror: str) -> None:
+    with pytest.raises(UsageError, match="--mirror"):
+        fetch("facades", tmp_path / "out", mirror, say=quiet)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_mirror_may_have_a_path(site: Site, tmp_path: Path) -> None:
+    site.files["/old/gans" + FACADES] = site.files[FACADES]
+    fetch("facades", tmp_path, f"{site.url}/old/gans/", say=quiet)
+    assert site.asked == [("/old/gans" + FACADES, None)]
+
+
+def test_an_unknown_name_lists_the_known(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="imagenet: no such set; there are facades, maps"):
+        fetch("imagenet", tmp_path)
+
+
+def test_the_table_names_every_set_once_with_its_own_address_and_origin() -> None:
+    assert len({found.url for found in SETS.values()}) == len(SETS) == 16
+    assert all(found.shows and found.origin and found.url.endswith(found.suffix) for found in SETS.values())
+    assert SETS["maps"].url.endswith("/pix2pix/datasets/maps.tar.gz")
+    assert SETS["cyclegan-maps"].url.endswith("/cyclegan/datasets/maps.zip")
+    assert [line.split()[0] for line in listing()] == list(SETS)
+
+
+def test_a_missing_folder_of_a_known_name_gets_a_command(tmp_path: Path) -> None:
+    assert hint(DATASETS / "horse2zebra") == (
+        f"{DATASETS / 'horse2zebra'}: no such folder; `gesso data fetch horse2zebra` downloads it"
+    )
+    assert f"--out '{tmp_path}/my sets'`" in str(hint(tmp_path / "my sets" / "maps"))
+    assert hint(tmp_path / "unknown") is None
+    (tmp_path / "maps").mkdir()
+    assert hint(tmp_path / "maps") is None
