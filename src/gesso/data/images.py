@@ -7,6 +7,7 @@ is wrong with a file ends here, as a `BadImage` that names it.
 import contextlib
 import io
 import struct
+import tempfile
 import threading
 import warnings
 import zlib
@@ -18,7 +19,7 @@ import tifffile
 from PIL import Image
 
 from gesso.data.decoding import Array, RefusedError, checked_size, decode, opened, read_header
-from gesso.errors import BadImage, UsageError
+from gesso.errors import BadImage, DiskError, UsageError
 from gesso.files import write_atomically
 
 SUFFIXES = {
@@ -62,6 +63,22 @@ def read_image(path: Path | str, channels: int | None = None, max_pixels: int = 
         width, height = checked_size(header, max_pixels)
         with _one_giant if width * height > _GIANT else contextlib.nullcontext():
             return np.ascontiguousarray(to_channels(decode(file, kind, header), channels))
+
+
+def read_image_bytes(name: str, data: bytes, channels: int | None = None, max_pixels: int = 100_000_000) -> Array:
+    """`read_image` of a file that is in memory, such as a member of an archive; BadImage names it `name`.
+
+    It passes through a temporary file: the readers' guards ask the system for the file's size.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(prefix="gesso-") as file:
+            file.write(data)
+            file.flush()
+            return read_image(file.name, channels, max_pixels)
+    except BadImage as error:
+        raise BadImage(name, error.reason) from None
+    except OSError as error:
+        raise DiskError(f"{tempfile.gettempdir()}: cannot be written ({error.strerror or error}); set TMPDIR") from None
 
 
 def image_size(path: Path | str, max_pixels: int = 100_000_000) -> tuple[int, int]:

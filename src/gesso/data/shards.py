@@ -1,0 +1,362 @@
+"""Images in tar shards (WebDataset's layout) as a source that is read at random, like a folder.
+
+Shards are usually read as streams: shuffled through a buffer, split between processes by whole shards, and hard to
+enter in the middle. Here an index says where each sample lies, so a sample is a byte range, and the order of an
+epoch is the same pure permutation as everywhere (`order.indices`): no sample is lost or repeated whatever the number
+of processes, the shuffle is perfect, and a resume in the middle of an epoch has nothing to restore.
+
+    root/index.jsonl   root/train-000000.tar …  root/val-000000.tar …    as `gesso data prepare imagenet` writes them
+    root/train/*.tar   root/val/*.tar            shards from elsewhere; {000..146} and {train,val} in a name count too
+
+Each sample is one image and at most one class: `000012.jpg` with `000012.cls` or `000012.json` beside it.
+"""
+
+import contextlib
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from gesso.data.folders import natural_key
+from gesso.data.images import read_image_bytes
+from gesso.data.shards_bytes import (
+    AbsentError,
+    Copies,
+    LocalPlace,
+    ShardBytes,
+    fetch_text,
+    is_url,
+    open_fsspec,
+    place,
+)
+from gesso.data.shards_index import INDEX, NO_CLASS, ShardIndex, Table, index_shard, parse_index, write_index
+from gesso.data.sources import Slot, Unit
+from gesso.errors import DataError, UsageError
+from gesso.progress import Progress, Say, silent
+
+CLASSES = "classes.json"
+ROLE = "image"
+_KNOWN = {"train": {"train", "training"}, "val": {"val", "valid", "validation"}, "test": {"test", "testing"}}
+_MOST_SHARDS = 1_000_000
+_NO_INDEX = "shards without an index are read from a copy"
+
+
+class ShardSource:
+    """One split of a set of shards. `open_shards` makes it."""
+
+    paired = False
+
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        table: Table,
+        shards: Sequence[ShardBytes],
+        fingerprints: Sequence[str],
+        classes: tuple[str, ...],
+        *,
+        rows: np.ndarray,
+        channels: int | None,
+        max_pixels: int,
+    ) -> None:
+        self.name, self.split, self.classes = name, split, classes
+        self._table, self._shards, self._fingerprints = table, shards, fingerprints
+        self._rows, self._channels, self._max_pixels = rows, channels, max_pixels
+        self.settings = (channels, max_pixels)
+        self.counts = {ROLE: len(rows)}
+        self.units: Sequence[Unit] = _Units(self)
+
+    def unit(self, i: int) -> Unit:
+        """What fills slot ("image", i)."""
+        row = int(self._rows[i])
+        return Unit(self._place(row), ((ROLE, i),), self._fingerprints[self._table.shard(row)])
+
+    def decode(self, unit: Unit) -> dict[Slot, np.ndarray]:
+        """The image of `unit`, H×W×C uint8, or uint16 where the file has 16 bits a sample.
+
+        BadImage names SHARD:KEY where it is damaged; DataError where the shard cannot be read.
+        """
+        (slot,) = unit.slots
+        row = int(self._rows[slot[1]])
+        data = self._shards[self._table.shard(row)].read(*self._table.span(row), unit.name)
+        return {slot: read_image_bytes(unit.name, data, self._channels, self._max_pixels)}
+
+    def label(self, slot: Slot) -> str:
+        """SHARD/KEY: a key alone is unique only in its shard."""
+        row = int(self._rows[slot[1]])
+        name = self._table.shards[self._table.shard(row)][0]
+        return f"{name.removesuffix('.tar')}/{self._table.key(row)}"
+
+    def class_of(self, i: int) -> int:
+        """The class of image i, an index of `classes`. DataError where the sample has none."""
+        class_ = int(self._table.classes[self._rows[i]])
+        if class_ == NO_CLASS:
+            raise DataError(f"{self._place(int(self._rows[i]))} has no class; a sample needs KEY.cls or KEY.json")
+        return class_
+
+    def without(self, bad: Iterable[str]) -> "ShardSource":
+        gone = set(bad)
+        keep = [self._place(int(row)) not in gone for row in self._rows]
+        return self._with(self._rows[np.array(keep, bool)])
+
+    def first(self, limit: int) -> "ShardSource":
+        """The first `limit` samples. Shards that `prepare` wrote hold a mix of classes."""
+        return self._with(self._rows[:limit])
+
+    def _with(self, rows: np.ndarray) -> "ShardSource":
+        return ShardSource(
+            self.name,
+            self.split,
+            self._table,
+            self._shards,
+            self._fingerprints,
+            self.classes,
+            rows=rows,
+            channels=self._channels,
+            max_pixels=self._max_pixels,
+        )
+
+    def _place(self, row: int) -> str:
+        return f"{self._shards[self._table.shard(row)].location}:{self._table.key(row)}"
+
+
+class _Units(Sequence[Unit]):
+    """Units made when they are asked for: a million of them would fill a gigabyte."""
+
+    def __init__(self, source: ShardSource) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return self._source.counts[ROLE]
+
+    @overload
+    def __getitem__(self, i: int) -> Unit: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[Unit]: ...
+    def __getitem__(self, i: int | slice) -> Unit | Sequence[Unit]:
+        places = range(len(self))[i]
+        return self._source.unit(places) if isinstance(places, int) else [self._source.unit(j) for j in places]
+
+    def __iter__(self) -> Iterator[Unit]:
+        return map(self._source.unit, range(len(self)))
+
+
+def is_shards(root: str) -> bool:
+    """Whether `root` names shards: a URL, names of .tar files, an index, or a folder with either. Opens nothing."""
+    if is_url(root) or root.endswith((".tar", INDEX)):
+        return True
+    folder = Path(root).expanduser()
+    return (folder / INDEX).is_file() or any(path.is_file() for path in _local_tars(folder))
+
+
+def shard_splits(root: str) -> tuple[str, ...]:
+    """Which of train, val and test there are."""
+    base, names, index = _found(root)
+    if index is not None:
+        names = [shard.name for shard in parse_index(index, f"{base}{INDEX}", lambda _: True)]
+    return tuple(split for split in _KNOWN if any(_belongs(name, split) for name in names))
+
+
+def open_shards(
+    root: str,
+    split: str,
+    cache: Path,
+    *,
+    cache_limit_gb: float = 16.0,
+    channels: int | None = 3,
+    max_pixels: int = 100_000_000,
+    limit: int = 0,
+    say: Say,
+    progress: Progress = silent,
+) -> ShardSource:
+    """The `split` of the shards at `root`: a folder, a URL of one, or a name or URL with {000..146} in it.
+
+    cache: folder for copies of remote shards that need one (at most `cache_limit_gb`) and for indexes of shards that
+    have none. limit: only the first samples; 0 takes all. `progress` counts shards that are indexed. DataError where
+    there are no such shards or they are damaged, UsageError where a copy does not fit.
+    """
+    base, names, index = _found(root)
+    copies = Copies(cache / "shards" / hashlib.sha256(base.encode()).hexdigest()[:24], int(cache_limit_gb * 1e9))
+
+    def shard(name: str) -> ShardBytes:
+        return ShardBytes(place(base + name), copies)
+
+    if index is not None:
+        asked = set(names)
+        where = f"{base}{INDEX}"
+        table = Table(parse_index(index, where, lambda name: _belongs(name, split) and (not asked or name in asked)))
+        shards = [shard(name) for name, _, _ in table.shards]
+        prints = [_checked(at, size, sha) for at, (_, size, sha) in zip(shards, table.shards, strict=True)]
+    else:
+        wanted = [name for name in names if _belongs(name, split)]
+        if wanted:
+            say(f"{root}: no {INDEX}, so the headers of {len(wanted)} shards are read once")
+        shards = [shard(name) for name in wanted]
+        prints = []
+
+        def scanned() -> Iterator[ShardIndex]:
+            for name, at in zip(wanted, shards, strict=True):
+                found, print_ = _indexed(name, at, cache / "shards")
+                prints.append(print_)
+                yield found
+                progress(len(prints), len(wanted))
+
+        table = Table(scanned())
+    if not len(table):
+        raise DataError(f"{root}: no {split} shards with images here; a split is a folder {split}/ or {split}-*.tar")
+    rows = np.arange(len(table), dtype=np.int32)
+    classes = _classes(base, int(table.classes.max()))
+    source = ShardSource(
+        base.rstrip("/").rpartition("/")[2] or base,
+        split,
+        table,
+        shards,
+        prints,
+        classes,
+        rows=rows,
+        channels=channels,
+        max_pixels=max_pixels,
+    )
+    return source.first(limit) if limit else source
+
+
+def _found(root: str) -> tuple[str, list[str], bytes | None]:
+    """The folder of the shards with a slash at its end, their names below it, and the index if there is one.
+
+    With an index the names are those that were asked for; none means all of it.
+    """
+    names: list[str] = []
+    if root.endswith(".tar"):
+        whole = list(_expanded(root))
+        depth = min(len(_common(whole)), min(name.rindex("/") + 1 if "/" in name else 0 for name in whole))
+        base = whole[0][:depth].rpartition("/")[0] + "/" if "/" in whole[0][:depth] else ""
+        names = [name[len(base) :] for name in whole]
+    else:
+        base = root.removesuffix(INDEX).rstrip("/") + "/"
+    if not is_url(base):
+        base = f"{Path(base or '.').expanduser().as_posix()}/"
+        if not Path(base).is_dir():
+            raise DataError(f"--data.root {root}: no such folder")
+    try:
+        return base, names, fetch_text(f"{base}{INDEX}")
+    except AbsentError as error:
+        if root.endswith(INDEX) or (not names and root.startswith(("http://", "https://"))):
+            raise DataError(f"{error}; a web folder is read by its {INDEX}, or name shards with {{000..146}}") from None
+    return base, names or _listed(base), None
+
+
+def _listed(base: str) -> list[str]:
+    if is_url(base):
+        files, path = open_fsspec(base)
+        try:
+            paths = [
+                str(found) for depth in ("*.tar", "*/*.tar") for found in files.glob(f"{path.rstrip('/')}/{depth}")
+            ]
+        except Exception as error:  # each backend has its own
+            raise DataError(f"{base}: cannot be listed ({str(error)[:200] or type(error).__name__})") from None
+        names = [found.removeprefix(path.rstrip("/")).lstrip("/") for found in paths]
+    else:
+        names = [found.relative_to(base).as_posix() for found in _local_tars(Path(base)) if found.is_file()]
+    return sorted((name for name in names if not name.startswith(".")), key=natural_key)
+
+
+def _local_tars(folder: Path) -> list[Path]:
+    return [*folder.glob("*.tar"), *folder.glob("*/*.tar")]
+
+
+def _expanded(pattern: str) -> Iterator[str]:
+    """The names that {000..146} and {train,val} stand for. UsageError where braces are neither."""
+    parts: list[Sequence[str]] = []
+    count = 1
+    for text in re.split(r"(\{[^{}]*\})", pattern):
+        choices: Sequence[str] = [text]
+        if span := re.fullmatch(r"\{(\d{1,9})\.\.(\d{1,9})\}", text):
+            first, last = (int(end) for end in span.groups())
+            numbers = range(first, last + 1) if last - first < _MOST_SHARDS else ()
+            choices = [str(i).zfill(len(span[1])) for i in numbers]
+        elif text.startswith("{"):
+            choices = text[1:-1].split(",")
+        count *= len(choices)
+        if not choices or text == "{}" or "{" in choices[0] or "}" in choices[0] or count > _MOST_SHARDS:
+            raise UsageError(f"--data.root {pattern}: name shards like train-{{000..146}}.tar or {{train,val}}-0.tar")
+        parts.append(choices)
+    return ("".join(chosen) for chosen in product(*parts))
+
+
+def _common(names: Sequence[str]) -> str:
+    low, high = min(names), max(names)
+    return low[: next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))]
+
+
+def _belongs(name: str, split: str) -> bool:
+    """Whether a shard is of `split`, by the words of its name, else of its folder's; one that names none is train's."""
+    for part in reversed(name.removesuffix(".tar").split("/")):
+        words = set(re.findall(r"[a-z]+", part.lower()))
+        if re.search(rf"(?<![A-Za-z0-9]){re.escape(split)}(?![A-Za-z0-9])", part) or words & _KNOWN.get(split, set()):
+            return True
+        if any(words & known for known in _KNOWN.values()):
+            return False
+    return split == "train"
+
+
+def _checked(shard: ShardBytes, size: int, sha256: str) -> str:
+    """The fingerprint of a shard that has an index. Local ones are held against it."""
+    if is_url(shard.location):
+        return f"{size} {sha256}"
+    state = shard.state()
+    if state.size != size:
+        raise DataError(f"{shard.location}: has {state.size} bytes, {size} by its {INDEX}; copy or prepare it again")
+    return state.version
+
+
+def _indexed(name: str, shard: ShardBytes, cache: Path) -> tuple[ShardIndex, str]:
+    """The index of a shard that has none, remembered in the cache; and its fingerprint."""
+    local = shard.copy(_NO_INDEX)
+    state = local.state()
+    known = cache / "indexes" / f"{hashlib.sha256(f'{shard.location} {state.version}'.encode()).hexdigest()[:32]}.jsonl"
+    try:
+        (found,) = parse_index(fetch_text(str(known)), str(known), lambda _: True)
+    except (DataError, ValueError):  # not there, or damaged: made anew
+        found = _scanned(name, shard, local)
+        _remember(known, write_index([found.line()]))
+    return found, state.version
+
+
+def _scanned(name: str, shard: ShardBytes, local: LocalPlace) -> ShardIndex:
+    try:
+        with local.path.open("rb") as file:
+            return index_shard(file, name, local.state().size, shard.location)
+    except OSError as error:
+        raise DataError(f"{shard.location}: cannot be read ({error.strerror or error})") from None
+
+
+def _remember(path: Path, data: bytes) -> None:
+    """Kept where the cache can be written; else it is made again the next time."""
+    beside = path.with_suffix(f".{secrets.token_hex(4)}.tmp")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(data)
+        beside.replace(path)
+
+
+def _classes(base: str, largest: int) -> tuple[str, ...]:
+    """The names of the classes by classes.json, else their numbers."""
+    where = f"{base}{CLASSES}"
+    try:
+        told: Any = json.loads(fetch_text(where))
+    except AbsentError:
+        return tuple(map(str, range(largest + 1)))
+    except (ValueError, RecursionError):
+        told = None
+    names = told.get("classes") if isinstance(told, dict) else told
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(f'{where}: not a list of classes; it should be {{"classes": ["n01440764", …]}}')
+    if largest >= len(names):
+        raise DataError(f"{where}: names {len(names)} classes, but a sample is of class {largest} counted from 0")
+    return tuple(names)

@@ -1,0 +1,436 @@
+"""Shards read at random: the same samples from every place, none lost or repeated, and one line for what is wrong."""
+
+import io
+import json
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from gesso.data import shards_bytes
+from gesso.data.order import indices
+from gesso.data.shards import ShardSource, is_shards, open_shards, shard_splits
+from gesso.data.shards_index import index_shard, write_index
+from gesso.data.sources import Unit, fingerprint
+from gesso.errors import BadImage, DataError, GessoError, UsageError
+
+COLOURS = [(i * 20 % 256, i * 55 % 256, 255 - i * 9) for i in range(24)]
+
+
+def picture(i: int) -> bytes:
+    """A PNG of one colour that tells its number."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (6, 4), COLOURS[i]).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_tar(path: Path, files: dict[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def write_shards(root: Path, split: str = "train", shards: int = 3, each: int = 8, index: bool = False) -> Path:
+    lines = []
+    for number in range(shards):
+        files = {}
+        for i in range(number * each, (number + 1) * each):
+            files[f"{i:06d}.png"] = picture(i)
+            files[f"{i:06d}.cls"] = str(i % 5).encode()
+        path = write_tar(root / f"{split}-{number:06d}.tar", files)
+        with path.open("rb") as file:
+            lines.append(index_shard(file, path.name, path.stat().st_size, path.name).line())
+    if index:
+        (root / "index.jsonl").write_bytes(write_index(lines))
+    return root
+
+
+def opened(root: Path | str, cache: Path, split: str = "train", **options: object) -> ShardSource:
+    return open_shards(str(root), split, cache, say=lambda line: None, **options)  # type: ignore[arg-type]
+
+
+def colour(source: ShardSource, i: int) -> tuple[int, ...]:
+    image = source.decode(source.units[i])["image", i]
+    assert image.shape == (4, 6, 3) and image.dtype == np.uint8
+    return tuple(int(value) for value in image[0, 0])
+
+
+def all_right(source: ShardSource) -> bool:
+    return [colour(source, i) for i in range(24)] == COLOURS and [source.class_of(i) for i in range(24)] == [
+        i % 5 for i in range(24)
+    ]
+
+
+class Server:
+    """Serves a folder on loopback. `ranges`: answers Range; `failures`: that many answers are 503 first."""
+
+    def __init__(self, root: Path, ranges: bool = True, failures: int = 0) -> None:
+        self.asked: list[tuple[str, str | None, int]] = []
+        self.failures = failures
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                path = root / self.path.lstrip("/")
+                wanted = self.headers.get("Range")
+                status, data, headers = 200, b"", {}
+                if server.failures:
+                    server.failures -= 1
+                    status = 503
+                elif not path.is_file():
+                    status = 404
+                else:
+                    data = path.read_bytes()
+                    if ranges and wanted:
+                        first, last = (int(end) for end in wanted.removeprefix("bytes=").split("-"))
+                        headers["Content-Range"] = f"bytes {first}-{min(last, len(data) - 1)}/{len(data)}"
+                        status, data = (206, data[first : last + 1]) if first < len(data) else (416, b"")
+                server.asked.append((self.path, wanted, status))
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": str(len(data))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        class Quiet(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *args: object) -> None:
+                pass  # a client that closes an answer unread is no error
+
+        self._http = Quiet(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
+        threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    running: list[Server] = []
+
+    def start(root: Path, **options: object) -> Server:
+        running.append(Server(root, **options))  # type: ignore[arg-type]
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.close()
+    if hasattr(shards_bytes._sessions, "session"):
+        shards_bytes._sessions.session.close()
+        del shards_bytes._sessions.session
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards_bytes, "WAITS", (0.0, 0.0, 0.0))
+
+
+def test_a_folder_without_an_index_gives_every_image_and_class(tmp_path: Path) -> None:
+    source = opened(write_shards(tmp_path / "set"), tmp_path / "cache")
+    assert source.counts == {"image": 24} and len(source.units) == 24
+    assert all_right(source)
+    assert source.classes == ("0", "1", "2", "3", "4")
+    assert source.units[9].name == f"{tmp_path}/set/train-000001.tar:000009"
+    assert source.label(("image", 9)) == "train-000001/000009"
+
+
+def test_an_index_is_used_instead_of_the_headers(tmp_path: Path) -> None:
+    root = write_shards(tmp_path / "set", index=True)
+    assert all_right(opened(root, tmp_path / "cache"))
+    assert not (tmp_path / "cache").exists()
+
+
+def test_shards_without_an_index_are_scanned_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_shards(tmp_path / "set")
+    opened(root, tmp_path / "cache")
+    monkeypatch.setattr("gesso.data.shards.index_shard", lambda *args: pytest.fail("scanned again"))
+    assert all_right(opened(root, tmp_path / "cache"))
+
+
+def test_brace_ranges_choose_shards(tmp_path: Path) -> None:
+    for index in (False, True):
+        root = write_shards(tmp_path / f"set{index}", index=index)
+        source = opened(f"{root}/train-{{000001..000002}}.tar", tmp_path / "cache")
+        assert [colour(source, i) for i in range(16)] == COLOURS[8:]
+
+
+@pytest.mark.parametrize("pattern", ["train-{3..1}.tar", "train-{0..99999999}.tar", "{a{0..1}.tar", "{}.tar"])
+def test_senseless_braces_are_refused_in_one_line(pattern: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="name shards like"):
+        opened(f"{tmp_path}/{pattern}", tmp_path / "cache")
+
+
+def test_splits_are_told_by_names_and_by_folders(tmp_path: Path) -> None:
+    root = tmp_path / "pretraining-val"  # the folder around them says nothing
+    write_shards(root)
+    write_shards(root / "val", "x", shards=1)
+    assert shard_splits(str(root)) == ("train", "val")
+    assert opened(root, tmp_path / "cache", "val").counts == {"image": 8}
+    assert opened(root, tmp_path / "cache").counts == {"image": 24}
+    with pytest.raises(DataError, match="no test shards"):
+        opened(root, tmp_path / "cache", "test")
+
+
+def test_is_shards_tells_shards_from_other_roots(tmp_path: Path) -> None:
+    (tmp_path / "photos" / "train").mkdir(parents=True)
+    assert is_shards(str(write_shards(tmp_path / "set")))
+    assert is_shards("s3://bucket/set") and is_shards("x/train-{0..3}.tar")
+    assert not is_shards(str(tmp_path / "photos")) and not is_shards("builtin:streets")
+
+
+def test_http_reads_only_the_ranges_of_the_samples_asked_for(tmp_path: Path, serve: Callable[..., Server]) -> None:
+    server = serve(write_shards(tmp_path / "set", index=True))
+    source = opened(server.url, tmp_path / "cache")
+    server.asked.clear()
+    assert colour(source, 13) == COLOURS[13]
+    ((path, wanted, status),) = server.asked
+    assert path == "/train-000001.tar" and wanted is not None and status == 206
+    assert all_right(source)
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_http_without_ranges_or_index_is_read_from_one_copy(
+    tmp_path: Path, serve: Callable[..., Server], index: bool
+) -> None:
+    server = serve(write_shards(tmp_path / "set", index=index), ranges=not index)
+    source = opened(f"{server.url}/train-{{000000..000002}}.tar", tmp_path / "cache")
+    assert all_right(source) and all_right(source)
+    whole = [path for path, wanted, _ in server.asked if wanted is None and path.endswith(".tar")]
+    assert sorted(whole) == [f"/train-00000{i}.tar" for i in range(3)]
+
+
+def test_a_copy_that_does_not_fit_names_the_mend(tmp_path: Path, serve: Callable[..., Server]) -> None:
+    server = serve(write_shards(tmp_path / "set"))
+    with pytest.raises(UsageError, match=r"train-000001\.tar.*--data\.cache-limit-gb"):
+        opened(f"{server.url}/train-{{000000..000002}}.tar", tmp_path / "cache", cache_limit_gb=25e-6)
+    assert not list((tmp_path / "cache").rglob("*.tmp"))
+
+
+def test_a_failing_server_is_tried_again(tmp_path: Path, serve: Callable[..., Server]) -> None:
+    server = serve(write_shards(tmp_path / "set", index=True))
+    source = opened(server.url, tmp_path / "cache")
+    server.failures = 3
+    assert colour(source, 20) == COLOURS[20]
+
+
+def test_a_server_that_stays_down_is_named_with_shard_and_key(tmp_path: Path, serve: Callable[..., Server]) -> None:
+    server = serve(write_shards(tmp_path / "set", index=True))
+    source = opened(server.url, tmp_path / "cache")
+    server.failures = 100
+    with pytest.raises(DataError, match=r"train-000002\.tar:000020: 4 tries failed \(HTTP 503\)"):
+        colour(source, 20)
+
+
+def test_a_shard_that_is_gone_is_not_tried_again(tmp_path: Path, serve: Callable[..., Server]) -> None:
+    server = serve(write_shards(tmp_path / "set", index=True))
+    source = opened(server.url, tmp_path / "cache")
+    (tmp_path / "set" / "train-000000.tar").unlink()
+    server.asked.clear()
+    with pytest.raises(DataError, match=r"train-000000\.tar:000003: HTTP 404"):
+        colour(source, 3)
+    assert len(server.asked) == 1
+
+
+def test_a_web_folder_without_an_index_is_refused(tmp_path: Path, serve: Callable[..., Server]) -> None:
+    with pytest.raises(DataError, match=r"index\.jsonl: HTTP 404.*name shards with \{000\.\.146\}"):
+        opened(serve(write_shards(tmp_path / "set")).url, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_any_fsspec_url_is_read(tmp_path: Path, index: bool) -> None:
+    root = write_shards(tmp_path / "set", index=index)
+    assert all_right(opened(f"file://{root}", tmp_path / "cache"))
+
+
+def test_an_unknown_protocol_or_missing_backend_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--data\.root nothing://x"):
+        opened("nothing://x", tmp_path / "cache")
+
+
+def test_a_damaged_image_is_named_by_shard_and_key(tmp_path: Path) -> None:
+    write_tar(tmp_path / "set" / "train-0.tar", {"a.png": picture(0), "b.png": picture(1)[:-30], "c.png": picture(2)})
+    source = opened(tmp_path / "set", tmp_path / "cache")
+    with pytest.raises(BadImage, match=r"train-0\.tar:b: damaged"):
+        source.decode(source.units[1])
+    left = source.without([source.units[1].name])
+    assert [left.label(("image", i)) for i in range(2)] == ["train-0/a", "train-0/c"]
+    assert colour(left, 1) == COLOURS[2] and left.counts == {"image": 2}
+
+
+def test_a_sample_without_a_class_is_named_when_its_class_is_asked_for(tmp_path: Path) -> None:
+    source = opened(write_tar(tmp_path / "train-0.tar", {"a.png": picture(0)}), tmp_path / "cache")
+    with pytest.raises(DataError, match=r"train-0\.tar:a has no class"):
+        source.class_of(0)
+
+
+def test_json_labels_and_class_names_are_read(tmp_path: Path) -> None:
+    files = {"x/a.b.json": b'{"label": 1}', "x/a.png": picture(0), "x/a.json": b'{"label": 0, "w": 6}'}
+    files |= {"b.png": picture(1), "b.cls": b" 1\n", "b.txt": b"a text"}
+    write_tar(tmp_path / "set" / "0.tar", files)
+    (tmp_path / "set" / "classes.json").write_text('{"classes": ["cat", "dog"]}')
+    source = opened(tmp_path / "set", tmp_path / "cache")
+    assert [source.class_of(i) for i in range(2)] == [0, 1] and source.classes == ("cat", "dog")
+    (tmp_path / "set" / "classes.json").write_text('["cat"]')
+    with pytest.raises(DataError, match="names 1 classes, but a sample is of class 1"):
+        opened(tmp_path / "set", tmp_path / "cache")
+
+
+def test_the_same_key_in_two_shards_is_two_samples(tmp_path: Path) -> None:
+    for number in range(2):
+        write_tar(tmp_path / "set" / f"{number}.tar", {"a.png": picture(number)})
+    source = opened(tmp_path / "set", tmp_path / "cache")
+    assert len({source.label(("image", i)) for i in range(2)}) == 2
+    assert [colour(source, i) for i in range(2)] == COLOURS[:2]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a.png": b"x", "a.jpg": b"y"}, "two images"),
+        ({"a.png": b"x", "a.cls": b"cat"}, "a class is a whole number"),
+        ({"a.png": b"x", "a.cls": b"-7"}, "of no class"),
+        ({"a.png": b"x", "a.cls": b"9" * 40}, "of no class"),
+        ({"a.png": b"x", "a.cls": b"2000000000"}, "of no class"),
+        ({"a.png": b"x", "a.json": b'{"label": "1"}'}, "a class is a whole number"),
+        ({"../a.png": b"x"}, "leads out of its folder"),
+        ({"a.png": b""}, "is empty"),
+    ],
+)
+def test_senseless_samples_are_refused(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        opened(write_tar(tmp_path / "train-0.tar", files), tmp_path / "cache")
+
+
+def test_links_in_a_shard_are_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        info = tarfile.TarInfo("a.png")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(info)
+    with pytest.raises(DataError, match="is a link or device"):
+        opened(tmp_path, tmp_path / "cache")
+
+
+def test_a_cut_off_shard_is_refused_with_and_without_an_index(tmp_path: Path) -> None:
+    for index in (True, False):
+        root = write_shards(tmp_path / f"set{index}", index=index)
+        path = root / "train-000001.tar"
+        path.write_bytes(path.read_bytes()[: 512 * 9])
+        with pytest.raises(DataError, match=r"train-000001\.tar"):
+            opened(root, tmp_path / "cache")
+
+
+def test_a_giant_header_takes_no_memory(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("a")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 2**32
+    (tmp_path / "0.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
+    with pytest.raises(DataError, match="a header is too large"):
+        opened(tmp_path, tmp_path / "cache")
+
+
+def test_two_processes_see_each_sample_once_an_epoch_and_resume_in_its_middle(tmp_path: Path) -> None:
+    root, cache = write_shards(tmp_path / "set", index=True), tmp_path / "cache"
+
+    def epoch(rank: int, first: int) -> list[str]:
+        """What process `rank` of 2 reads at batch 2, from step `first` on: its own source, its own order."""
+        source = opened(root, cache)
+        steps = [np.arange(2) + step * 4 + rank * 2 for step in range(first, 6)]
+        return [source.units[int(i)].name for p in steps for i in indices(7, 0, p, source.counts["image"])]
+
+    seen = epoch(0, 0) + epoch(1, 0)
+    assert len(seen) == 24 and len(set(seen)) == 24
+    assert seen[:12] != sorted(seen[:12])
+    assert epoch(1, 3) == epoch(1, 0)[6:]
+
+
+def test_units_are_made_only_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = opened(write_shards(tmp_path / "set"), tmp_path / "cache")
+    made: list[str] = []
+    monkeypatch.setattr("gesso.data.shards.Unit", lambda *args: made.append(args[0]) or Unit(*args))
+    assert len(source.units[::8]) == 3 and len(made) == 3
+    assert source.units[-1].slots == (("image", 23),)
+    assert len(list(source.units)) == 24
+
+
+def test_the_first_samples_are_a_subset(tmp_path: Path) -> None:
+    source = opened(write_shards(tmp_path / "set"), tmp_path / "cache", limit=10)
+    assert source.counts == {"image": 10} and len(source.units) == 10
+
+
+def test_the_fingerprint_changes_with_a_shard(tmp_path: Path) -> None:
+    root = write_shards(tmp_path / "set")
+    before = fingerprint(opened(root, tmp_path / "cache"))
+    assert fingerprint(opened(root, tmp_path / "cache")) == before
+    write_tar(root / "train-000002.tar", {"z.png": picture(3), "z.cls": b"0"})
+    assert fingerprint(opened(root, tmp_path / "cache")) != before
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shards(tmp_path_factory.mktemp("sound"), shards=1, each=3, index=True)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_mutated_bytes_end_in_samples_or_one_line(sound: Path, data: st.DataObject, tmp_path_factory) -> None:  # type: ignore[no-untyped-def]
+    root = tmp_path_factory.mktemp("mutated")
+    with_index = data.draw(st.booleans())
+    for path in sound.iterdir():
+        if with_index or path.suffix == ".tar":
+            (root / path.name).write_bytes(path.read_bytes())
+    target = root / ("index.jsonl" if with_index else "train-000000.tar")
+    content = bytearray(target.read_bytes())
+    for _ in range(data.draw(st.integers(1, 8))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    target.write_bytes(content[: data.draw(st.integers(len(content) // 2, len(content)))])
+    try:
+        source = opened(root, root / "cache")
+        for unit in source.units:
+            source.decode(unit)
+    except GessoError as error:
+        assert "\n" not in str(error)
+        assert "train-000000.tar" in str(error) or "index.jsonl" in str(error)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_hostile_indexes_with_a_right_digest_end_in_samples_or_one_line(  # type: ignore[no-untyped-def]
+    sound: Path, data: st.DataObject, tmp_path_factory
+) -> None:
+    root = tmp_path_factory.mktemp("hostile")
+    (root / "train-000000.tar").write_bytes((sound / "train-000000.tar").read_bytes())
+    shard = json.loads((sound / "index.jsonl").read_text().splitlines()[0])
+    odd = st.one_of(
+        st.none(), st.integers(-2, 2**70), st.text(max_size=5), st.just("../../etc"), st.floats(), st.just([])
+    )
+    field = data.draw(st.sampled_from([*shard, "more"]))
+    if isinstance(shard.get(field), list) and data.draw(st.booleans()):
+        shard[field][data.draw(st.integers(0, 2))] = data.draw(odd)
+    else:
+        shard[field] = data.draw(odd)
+    (root / "index.jsonl").write_bytes(write_index([json.dumps(shard) + "\n"]))
+    try:
+        source = opened(root, root / "cache")
+        for i, unit in enumerate(source.units):
+            source.decode(unit), source.label(("image", i))
+    except GessoError as error:
+        assert "\n" not in str(error)
