@@ -4,6 +4,8 @@ The log line is the reference code's, because people grep for it. Losses stay on
 there; they are fetched only when a line is due, so that no step waits for them.
 """
 
+import dataclasses
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,8 +21,10 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from gesso.engine.runlog import RunLog
 from gesso.errors import UsageError
+from gesso.files import write_atomically
 from gesso.progress import Bar
 from gesso.recipe import Recipe
+from gesso.restoring import flat
 
 
 class Meter:
@@ -76,7 +80,10 @@ def loss_line(epoch: int, image: int, read: dict[str, Any]) -> str:
 
 
 class Trackers:
-    """TensorBoard by itself; W&B and MLflow through Accelerate, where they are installed."""
+    """TensorBoard by itself; W&B and MLflow through Accelerate, where they are installed.
+
+    A resumed run goes on in the run that W&B or MLflow has for it: `trackers.json` keeps its id there.
+    """
 
     EXTERNAL = ("wandb", "mlflow")
 
@@ -91,8 +98,7 @@ class Trackers:
         self._accelerator = None
         if external := [name for name in asked if name in self.EXTERNAL]:
             self._accelerator = accelerator
-            accelerator.log_with = _accelerate_trackers(external, run)
-            accelerator.init_trackers("gesso", config={"recipe": recipe.recipe, "run": run.name})
+            _follow(external, run, recipe, accelerator, images)
 
     def scalars(self, values: dict[str, float], images: int) -> None:
         if self._tensorboard:
@@ -120,14 +126,51 @@ def check_trackers(recipe: Recipe) -> None:
             raise UsageError(f"--tracking.trackers {name}: not installed; pip install 'gesso[{name}]' or leave it out")
 
 
-def _accelerate_trackers(names: Sequence[str], run: Path) -> list[Any]:
+def _follow(names: Sequence[str], run: Path, recipe: Recipe, accelerator: Accelerator, images: int) -> None:
+    """Begin a run in each of `names`, or go on with the one that it has. UsageError where a service refuses.
+
+    The recipe is sent once, where a run begins: MLflow takes no second value of a parameter.
+    """
+    known = _read_ids(run / IDS) if images else {}  # before the first checkpoint, everything begins anew
+    accelerator.log_with = _accelerate_trackers(names, run, known)
+    try:
+        accelerator.init_trackers("gesso")
+        for tracker in accelerator.trackers:
+            if tracker.name not in known:
+                tracker.store_init_configuration({"model": recipe.model, **flat(dataclasses.asdict(recipe))})
+    except Exception as error:  # the services' packages raise what they like: no login, no network, no such run
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise UsageError(
+            f"--tracking.trackers {' '.join(names)}: {reason}; mend that, or leave it out"
+            + (f", or remove {run / IDS} to begin another run there" if known else "")
+        ) from error
+    if accelerator.trackers:  # only the main process has any
+        ids = {tracker.name: ID_OF[tracker.name](tracker.tracker) for tracker in accelerator.trackers}
+        write_atomically(run / IDS, json.dumps(known | ids) + "\n")
+
+
+def _read_ids(path: Path) -> dict[str, str]:
+    """The id of this run in each tracker; none where the file is missing or was damaged."""
+    try:
+        ids = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {name: id for name, id in ids.items() if isinstance(id, str)} if isinstance(ids, dict) else {}
+
+
+def _accelerate_trackers(names: Sequence[str], run: Path, ids: dict[str, str]) -> list[Any]:
     from accelerate.tracking import MLflowTracker, WandBTracker
 
-    makers: dict[str, Callable[[], Any]] = {
-        "wandb": lambda: WandBTracker("gesso", name=run.name, dir=str(run), id=run.name, resume="allow"),
-        "mlflow": lambda: MLflowTracker("gesso", logging_dir=str(run / "mlflow"), run_name=run.name),
+    makers: dict[str, Callable[[str | None], Any]] = {
+        "wandb": lambda id: WandBTracker("gesso", name=run.name, dir=str(run), id=id, resume="allow"),
+        "mlflow": lambda id: MLflowTracker("gesso", logging_dir=str(run / "mlflow"), run_name=run.name, run_id=id),
     }
-    return [makers[name]() for name in names]
+    return [makers[name](ids.get(name)) for name in names]
+
+
+IDS = "trackers.json"
+ID_OF: dict[str, Callable[[Any], str]] = {"wandb": lambda run: run.id, "mlflow": lambda run: run.info.run_id}
+"""Where each package's object of a run keeps its id."""
 
 
 def say(line: str) -> None:
