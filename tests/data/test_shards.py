@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +17,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gesso.data import shards_bytes
-from gesso.data.order import indices
 from gesso.data.shards import ShardSource, is_shards, open_shards, shard_splits
 from gesso.data.shards_index import index_shard, write_index
 from gesso.data.sources import Unit, fingerprint
@@ -73,11 +74,12 @@ def all_right(source: ShardSource) -> bool:
 
 
 class Server:
-    """Serves a folder on loopback. `ranges`: answers Range; `failures`: that many answers are 503 first."""
+    """Serves a folder on loopback. `ranges`: answers Range; `failures`: that many answers are 503 first; `cuts`: that
+    many answers break off in their middle first."""
 
     def __init__(self, root: Path, ranges: bool = True, failures: int = 0) -> None:
         self.asked: list[tuple[str, str | None, int]] = []
-        self.failures = failures
+        self.failures, self.cuts = failures, 0
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -103,6 +105,10 @@ class Server:
                 for name, value in {**headers, "Content-Length": str(len(data))}.items():
                     self.send_header(name, value)
                 self.end_headers()
+                if server.cuts:
+                    server.cuts -= 1
+                    self.close_connection = True
+                    data = data[: len(data) // 2]
                 self.wfile.write(data)
 
             def log_message(self, *args: object) -> None:
@@ -233,6 +239,20 @@ def test_a_failing_server_is_tried_again(tmp_path: Path, serve: Callable[..., Se
     assert colour(source, 20) == COLOURS[20]
 
 
+def test_a_connection_that_breaks_is_made_again(tmp_path: Path, serve: Callable[..., Server]) -> None:
+    server = serve(write_shards(tmp_path / "set", index=True))
+    source = opened(server.url, tmp_path / "cache")
+    server.cuts = 2
+    assert all_right(source)
+
+
+def test_a_copy_whose_connection_breaks_is_whole(tmp_path: Path, serve: Callable[..., Server]) -> None:
+    server = serve(write_shards(tmp_path / "set", index=True), ranges=False)
+    source = opened(server.url, tmp_path / "cache")
+    server.cuts = 3
+    assert all_right(source)
+
+
 def test_a_server_that_stays_down_is_named_with_shard_and_key(tmp_path: Path, serve: Callable[..., Server]) -> None:
     server = serve(write_shards(tmp_path / "set", index=True))
     source = opened(server.url, tmp_path / "cache")
@@ -347,19 +367,35 @@ def test_a_giant_header_takes_no_memory(tmp_path: Path) -> None:
         opened(tmp_path, tmp_path / "cache")
 
 
-def test_two_processes_see_each_sample_once_an_epoch_and_resume_in_its_middle(tmp_path: Path) -> None:
-    root, cache = write_shards(tmp_path / "set", index=True), tmp_path / "cache"
+EPOCH = """
+import sys
+from pathlib import Path
+import numpy as np
+from gesso.data.order import indices
+from gesso.data.shards import open_shards
+root, rank, first = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+source = open_shards(root, "train", Path(root) / "cache", say=print)
+for step in range(first, 6):
+    for i in indices(7, 0, np.arange(2) + step * 4 + rank * 2, source.counts["image"]):
+        pixel = source.decode(source.units[int(i)])["image", int(i)][0, 0]
+        print(source.label(("image", int(i))), *pixel)
+"""
 
-    def epoch(rank: int, first: int) -> list[str]:
-        """What process `rank` of 2 reads at batch 2, from step `first` on: its own source, its own order."""
-        source = opened(root, cache)
-        steps = [np.arange(2) + step * 4 + rank * 2 for step in range(first, 6)]
-        return [source.units[int(i)].name for p in steps for i in indices(7, 0, p, source.counts["image"])]
 
-    seen = epoch(0, 0) + epoch(1, 0)
-    assert len(seen) == 24 and len(set(seen)) == 24
-    assert seen[:12] != sorted(seen[:12])
-    assert epoch(1, 3) == epoch(1, 0)[6:]
+def test_two_processes_read_each_sample_once_an_epoch_and_resume_in_its_middle(tmp_path: Path) -> None:
+    root = write_shards(tmp_path / "set", index=True)
+
+    def start(rank: int, first: int) -> subprocess.Popen[str]:
+        """Process `rank` of 2 at batch 2, from step `first` of the epoch's 6 on."""
+        command = [sys.executable, "-c", EPOCH, str(root), str(rank), str(first)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    running = [start(0, 0), start(1, 0), start(1, 3)]
+    read = [process.communicate(timeout=60)[0].splitlines() for process in running]
+    seen = read[0] + read[1]
+    every = [f"train-{i // 8:06d}/{i:06d} {r} {g} {b}" for i, (r, g, b) in enumerate(COLOURS)]
+    assert sorted(seen) == every and seen != every
+    assert read[2] == read[1][6:]
 
 
 def test_units_are_made_only_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
