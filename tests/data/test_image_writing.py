@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from gesso.data.images import fit, read_image, resize, write_image
+from gesso.data.batches import normalize
+from gesso.data.images import fit, quantized, read_image, resize, write_image
 from gesso.errors import DiskError, UsageError
 
 RNG = np.random.default_rng(0)
@@ -70,6 +72,20 @@ def test_readers_never_see_half_a_file(tmp_path: Path) -> None:
     finally:
         stop.set()
         writer.join()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_quantized_is_the_inverse_of_normalize(dtype: type) -> None:
+    values = np.arange(np.iinfo(dtype).max + 1, dtype=dtype).reshape(1, -1, 1)
+    as_floats = normalize(torch.from_numpy(values.astype(np.uint8 if dtype is np.uint8 else np.int32)))
+    assert np.array_equal(quantized(as_floats.numpy(), dtype), values)
+
+
+def test_quantized_rounds_to_the_nearest_and_clips() -> None:
+    step = 2 / 255
+    given = np.array([-1.5, -1 + 0.4 * step, -1 + 0.6 * step, 1 - 0.4 * step, 7.0, np.nan], np.float32)
+    assert quantized(given, np.uint8).tolist() == [0, 0, 1, 255, 255, 0]
+    assert quantized(given[[0, 4]], np.uint16).tolist() == [0, 65535]
 
 
 def test_resize_is_pillows_bicubic() -> None:

@@ -61,11 +61,29 @@ def _ssim(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.mean((2 * mx * my + c1) * (2 * vxy + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))))
 
 
-def test_copied_input_becomes_grey_where_channels_differ() -> None:
-    assert as_channels(images(0), 3) is not None
-    grey = as_channels(images(0), 1)
-    assert torch.allclose(grey, images(0).mean(1, keepdim=True))
-    assert as_channels(grey, 3).shape == (2, 3, 24, 30)
+@pytest.mark.parametrize(
+    ("have", "want", "expected"),
+    [
+        ("L", "LA", "l1"), ("L", "RGB", "lll"), ("L", "RGBA", "lll1"),
+        ("LA", "L", "l"), ("LA", "RGB", "lll"), ("LA", "RGBA", "llla"),
+        ("RGB", "L", "m"), ("RGB", "LA", "m1"), ("RGB", "RGBA", "rgb1"),
+        ("RGBA", "L", "m"), ("RGBA", "LA", "ma"), ("RGBA", "RGB", "rgb"),
+    ],
+)  # fmt: skip
+def test_copied_input_takes_the_channels_of_the_target(have: str, want: str, expected: str) -> None:
+    """l: the luma of a grey image, m: the mean of red, green and blue, a: alpha as it is, 1: opaque."""
+    given = images(0, (2, len(have), 4, 5))
+    planes = dict(zip(have.lower(), given.unbind(1), strict=True)) | {"1": torch.ones(2, 4, 5)}
+    if "r" in planes:
+        planes["m"] = (planes["r"] + planes["g"] + planes["b"]) / 3
+    wanted = torch.stack([planes[name] for name in expected], 1)
+    assert torch.allclose(as_channels(given, len(want)), wanted)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_copied_input_of_the_same_channels_is_untouched(channels: int) -> None:
+    given = images(0, (2, channels, 4, 5))
+    assert as_channels(given, channels) is given
 
 
 def test_resized_leaves_the_right_size_alone() -> None:

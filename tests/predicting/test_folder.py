@@ -14,7 +14,7 @@ from PIL import Image
 
 from conftest import toy
 from gesso.data.images import read_image, write_image
-from gesso.devices import facts
+from gesso.devices import ACCELERATORS, Choice, facts
 from gesso.engine import checkpoint
 from gesso.engine.launch import ready_model
 from gesso.engine.state import load_weights, weights_of
@@ -136,6 +136,43 @@ def test_sixteen_bits_become_eight_where_the_format_has_no_more(form: str, resne
     write_image(tmp_path / "in" / "deep.png", picture(16, 20, dtype=np.uint16))
     translate(resnet, tmp_path / "in", tmp_path / "out", suffix=form)
     assert results(tmp_path / "out")[f"deep.{form}"].dtype == np.uint8
+
+
+@pytest.fixture
+def bf16_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine has bfloat16 instructions, whatever it has."""
+    row = dataclasses.replace(ACCELERATORS["cpu"], best_precision=lambda device: Choice("bf16", "it is faster"))
+    monkeypatch.setitem(ACCELERATORS, "cpu", row)
+
+
+@pytest.mark.usefixtures("bf16_by_default")
+def test_sixteen_bits_are_translated_in_fp32_by_themselves(
+    resnet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = photos(tmp_path / "in", [(16, 20)])
+    write_image(inputs / "deep.png", picture(16, 20, dtype=np.uint16))
+    for out, precision in (("auto", "auto"), ("fp32", "fp32"), ("bf16", "bf16")):
+        translate(resnet, inputs, tmp_path / out, precision=precision)
+    made = {out: results(tmp_path / out)["deep.png"] for out in ("auto", "fp32", "bf16")}
+    assert (made["auto"] == made["fp32"]).all()
+    assert (made["auto"] != made["bf16"]).mean() > 0.9
+    said = capsys.readouterr().err.splitlines()
+    assert "fp32 (some of these pictures have 16 bits, of which bf16 would lose eight)" in said[0]
+    assert ["bf16 (asked for)" in line for line in said] == [False, False, True]
+
+
+@pytest.mark.usefixtures("bf16_by_default")
+@pytest.mark.parametrize("case", ["eight bits", "a format of eight bits", "unreadable"])
+def test_where_no_sixteen_bits_would_be_lost_the_device_chooses(
+    case: str, resnet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = photos(tmp_path / "in", [(16, 20)])
+    if case == "a format of eight bits":
+        write_image(inputs / "deep.png", picture(16, 20, dtype=np.uint16))
+    if case == "unreadable":
+        (inputs / "bad.png").write_bytes(b"not a picture")
+    translate(resnet, inputs, tmp_path / "out", precision="auto", suffix="jpg" if "format" in case else "png")
+    assert "bf16 (it is faster)" in capsys.readouterr().err
 
 
 def test_places_and_names_are_kept(resnet: Path, tmp_path: Path) -> None:

@@ -143,6 +143,13 @@ def checked_size(header: Header, max_pixels: int) -> tuple[int, int]:
     return (height, width) if _orientation(header) >= 5 else (width, height)
 
 
+def is_deep(header: Header) -> bool:
+    """Whether `decode` gives uint16. Only PNG and TIFF do; BMP's 16 bits are those of a whole pixel."""
+    if isinstance(header, tifffile.TiffPage):
+        return bool(header.dtype == np.uint16)
+    return isinstance(header, PngImageFile | TiffImageFile) and ";16" in header.mode + _raw_mode(header)
+
+
 def _orientation(header: Header) -> int:
     """The orientation tag, 1 … 8, as far as the header tells. Pillow itself turns a TIFF, so there it is 1."""
     if isinstance(header, TiffImageFile):
@@ -172,7 +179,7 @@ def decode(file: BinaryIO, kind: str, header: Header) -> Array:
 
 
 def _pixels(file: BinaryIO, kind: str, image: ImageFile) -> Array:
-    if ";16" in _raw_mode(image) and not image.mode.startswith("I"):
+    if is_deep(image) and not image.mode.startswith("I"):
         return _both_bytes(file, kind, image)
     if image.mode in ("I", "F") or (kind == "PPM" and image.tile[0].codec_name == "ppm"):
         raise RefusedError(f"{kind} whose {NO_WHITE}")

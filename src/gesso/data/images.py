@@ -13,12 +13,14 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tifffile
 from PIL import Image
 
-from gesso.data.decoding import Array, RefusedError, checked_size, decode, opened, read_header
+from gesso.data.decoding import Array, RefusedError, checked_size, decode, is_deep, opened, read_header
 from gesso.errors import BadImage, DiskError, UsageError
 from gesso.files import write_atomically
 
@@ -85,6 +87,12 @@ def image_size(path: Path | str, max_pixels: int = 100_000_000) -> tuple[int, in
     """(width, height) that `read_image` would give, from the header alone. Raises BadImage."""
     with _blaming(path), opened(Path(path), max_pixels) as (file, kind):
         return checked_size(read_header(file, kind), max_pixels)
+
+
+def is_sixteen_bit(path: Path | str, max_pixels: int = 100_000_000) -> bool:
+    """Whether `read_image` would give uint16, from the header alone. Raises BadImage."""
+    with _blaming(path), opened(Path(path), max_pixels) as (file, kind):
+        return is_deep(read_header(file, kind))
 
 
 def image_format(path: Path | str) -> str:
@@ -159,6 +167,16 @@ def resize(array: Array, width: int, height: int) -> Array:
         planes.append(Image.fromarray(plane).resize((width, height), Image.Resampling.BICUBIC))
     resized = np.stack([np.asarray(plane) for plane in planes], axis=2)
     return resized if array.dtype == np.uint8 else resized.round().clip(0, 65535).astype(np.uint16)
+
+
+def quantized(values: npt.NDArray[np.floating[Any]], dtype: type[np.uint8 | np.uint16]) -> Array:
+    """Values in [-1, 1], of any shape, as the nearest samples of `dtype`; what lies beyond is clipped, NaN is black.
+
+    The inverse of `batches.normalize`.
+    """
+    shares = (np.nan_to_num(values, nan=-1.0).clip(-1, 1) + 1) * (np.iinfo(dtype).max / 2)
+    samples: Array = shares.round().astype(dtype)
+    return samples
 
 
 def fit(array: Array, preprocess: str, load_size: int, crop_size: int) -> Array:

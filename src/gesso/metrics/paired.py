@@ -7,6 +7,7 @@ on how they were batched. L1 is in units of the full range (0 equal, 1 black aga
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
@@ -53,10 +54,21 @@ PAIRED: dict[str, Metric] = {
 
 
 def as_channels(images: Tensor, channels: int) -> Tensor:
-    """`images` with `channels` channels, for the baseline that copies the input: grey where they differ."""
-    if images.shape[1] == channels:
+    """`images` with `channels` channels, for the baseline that copies the input.
+
+    1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha. Grey is the mean of RGB; alpha is never mixed into colour: it
+    is kept, left out, or opaque where there was none.
+    """
+    have = images.shape[1]
+    if have == channels:
         return images
-    return images.mean(1, keepdim=True).expand(-1, channels, -1, -1)
+    colour, alpha = (images[:, :-1], images[:, -1:]) if have in (2, 4) else (images, None)
+    wanted = channels - (channels in (2, 4))
+    if colour.shape[1] != wanted:
+        colour = colour.mean(1, keepdim=True).expand(-1, wanted, -1, -1)
+    if wanted == channels:
+        return colour
+    return torch.cat([colour, torch.ones_like(colour[:, :1]) if alpha is None else alpha], 1)
 
 
 def resized(images: Tensor, size: tuple[int, int]) -> Tensor:

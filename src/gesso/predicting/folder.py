@@ -5,6 +5,7 @@ a batch. Reading and writing run in threads beside the network. A picture that c
 others go on; a result appears under its name only when it is whole.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,8 +18,8 @@ from torch import Tensor
 
 from gesso.data.batches import normalize, stack
 from gesso.data.folders import list_images
-from gesso.data.images import SUFFIXES, WRITABLE, read_image, resize, write_image
-from gesso.devices import facts
+from gesso.data.images import SUFFIXES, WRITABLE, is_sixteen_bit, quantized, read_image, resize, write_image
+from gesso.devices import choose_device, choose_precision, facts
 from gesso.engine.finish import load_for_use
 from gesso.engine.launch import ready_model
 from gesso.engine.runs import read_recipe
@@ -33,6 +34,7 @@ from gesso.recipe import Direction, Precision, Recipe
 
 SAME_FORMAT = "same"
 READ_AHEAD = 8
+SIXTEEN_BITS = "some of these pictures have 16 bits, of which bf16 would lose eight"
 # What a picture takes in the network, in float32 values a pixel, as measured on both generators: four layers of
 # ngf filters at full size are alive at once, and the picture itself before, between and after them.
 LAYERS_ALIVE, PICTURES_ALIVE = 4, 3
@@ -98,7 +100,9 @@ def translate_folder(
     found = find_checkpoint(run, checkpoint)
     recipe = read_recipe(run)
     jobs, skipped = _jobs(inputs, out, suffix, existing)
-    model, choices = ready_model(recipe, device, precision)
+    coarse = choose_precision(precision, choose_device(device).value).value != "fp32"
+    fine = precision == "auto" and coarse and _sixteen_bits_through(jobs, max_pixels)
+    model, choices = ready_model(recipe, device, "fp32" if fine else precision)
     averaged = load_for_use(model, found)
     translation = _translation(model, direction)
     _check_formats(jobs, {"A": recipe.data.channels_a, "B": recipe.data.channels_b}[translation.target], suffix)
@@ -107,7 +111,7 @@ def translate_folder(
     say(
         f"{translation.source} → {translation.target} with {found.path.name}{' (averaged)' if averaged else ''}, "
         f"{mode} mode, {choices.device.value} ({choices.device.reason}), "
-        f"{choices.precision.value} ({choices.precision.reason})"
+        f"{choices.precision.value} ({SIXTEEN_BITS if fine else choices.precision.reason})"
     )
     work = _Work(model, translation, recipe, choices.device.value, mode, resize, max_pixels)
     done = Done(skipped=skipped)
@@ -214,10 +218,19 @@ class _Work:
 def _picture(image: Tensor, loaded: Loaded) -> np.ndarray:
     """C×H×W in [-1, 1] to H'×W'×C at the size of the input, and in its depth where the format has it."""
     deep = loaded.sixteen_bit and 2 in loaded.job.channels
-    levels, dtype = (65535, np.uint16) if deep else (255, np.uint8)
-    values = ((image.clamp(-1, 1) + 1) * (levels / 2)).round().permute(1, 2, 0).numpy().astype(dtype)
+    values = quantized(image.permute(1, 2, 0).numpy(), np.uint16 if deep else np.uint8)
     height, width = loaded.size
     return values if values.shape[:2] == (height, width) else resize(values, width, height)
+
+
+def _sixteen_bits_through(jobs: list[Job], max_pixels: int) -> bool:
+    """Whether any picture has 16 bits and its result can hold them. Looks at headers, up to the first that has."""
+    for job in jobs:
+        kind = SUFFIXES.get(job.target.suffix.lower())
+        with contextlib.suppress(BadImage):  # it is named when its turn comes
+            if kind and 2 in WRITABLE[kind] and is_sixteen_bit(job.source, max_pixels):
+                return True
+    return False
 
 
 def _translation(model: Model, direction: Direction | None) -> Translation:
