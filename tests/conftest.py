@@ -1,6 +1,8 @@
-"""What every test may use: toy recipes on a toy data set, and a cache of their own."""
+"""What every test may use: toy recipes on a toy data set, a cache of their own, the command line and a toy run."""
 
 import dataclasses
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from commands import TINY, Gesso, Said
+from gesso.cli import main
 from gesso.recipe import Checkpoints, Data, Evaluation, Recipe, Tracking
 from gesso.recipes import RECIPES
 
@@ -66,3 +70,32 @@ def toy(name: str, root: Path, **changes: object) -> Recipe:
 
 
 Toy = Callable[..., Recipe]
+
+
+@pytest.fixture
+def gesso(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Gesso:
+    """Run the command line in this process, in a wide terminal."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words: object, encoding: str = "utf-8") -> Said:
+        capsys.readouterr()
+        sys.stdout.reconfigure(encoding=encoding)  # type: ignore[union-attr]
+        code = main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return Said(code, captured.out.splitlines(), captured.err.splitlines())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_folder(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished toy run of pix2pix. Not to be written to."""
+    runs = tmp_path_factory.mktemp("cli") / "runs"
+    assert main(["train", "pix2pix", "--data.root", str(pairs), "--runs", str(runs), "--name", "toy", *TINY]) == 0
+    return runs / "toy"
+
+
+@pytest.fixture
+def run(run_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the finished toy run."""
+    return Path(shutil.copytree(run_folder, tmp_path / "runs" / "toy"))

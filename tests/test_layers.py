@@ -1,4 +1,7 @@
-"""The layers of DESIGN.md, held: who may import whom, what must stay free of torch, who may name a device."""
+"""The layers of DESIGN.md, held: who may import whom, what must stay free of torch, who may name a device.
+
+Also what else is true of every file: none is long, and none needs a system that only some users have.
+"""
 
 import ast
 import subprocess
@@ -10,6 +13,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "gesso"
 FILES = sorted(SOURCE.rglob("*.py"))
+TESTS = sorted(Path(__file__).parent.rglob("*.py"))
 
 LAYERS = (
     ("__init__",),
@@ -31,6 +35,13 @@ LAYERS = (
 DEPTH = {unit: depth for depth, units in enumerate(LAYERS) for unit in units}
 DEVICE_KINDS = {"cpu", "cuda", "mps", "xpu", "hpu", "npu", "mlu", "xla", "hip", "rocm"}
 LONGEST = 400
+# What Windows lacks, as the standard library's documentation says ("Availability: Unix").
+UNIX_MODULES = {"crypt", "curses", "fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
+UNIX_FUNCTIONS = {
+    "os": {"chown", "chroot", "fork", "getegid", "geteuid", "getgid", "getloadavg", "getpgid", "getuid", "killpg"}
+    | {"mkfifo", "nice", "openpty", "pread", "pwrite", "sched_getaffinity", "setsid", "statvfs", "sysconf", "uname"},
+    "signal": {"SIGALRM", "SIGCHLD", "SIGHUP", "SIGKILL", "SIGQUIT", "SIGUSR1", "SIGUSR2", "alarm", "pause"},
+}
 
 
 def unit_of(path: Path) -> str:
@@ -81,6 +92,22 @@ def devices_named(code: str) -> list[str]:
     return found
 
 
+def only_on_unix(code: str) -> list[str]:
+    """What `code` takes for granted that Windows lacks. Inside `if sys.platform …` it is not taken for granted."""
+    found = []
+    waiting: list[ast.AST] = [ast.parse(code)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "sys.platform" in ast.unparse(node.test):
+            continue
+        waiting += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found += [name for name in imported(node) if name.split(".")[0] in UNIX_MODULES]
+        elif isinstance(node, ast.Attribute) and node.attr in UNIX_FUNCTIONS.get(ast.unparse(node.value), ()):
+            found.append(ast.unparse(node))
+    return found
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
 def test_file_keeps_to_its_layer(path: Path) -> None:
     code = path.read_text()
@@ -88,8 +115,14 @@ def test_file_keeps_to_its_layer(path: Path) -> None:
     assert misplaced(unit_of(path), code) == []
     assert len(code.splitlines()) <= LONGEST
     assert not [module for module in imported(ast.parse(code)) if module.split(".")[0] == "torchvision"]
+    assert only_on_unix(code) == []
     if unit_of(path) != "devices":
         assert devices_named(code) == []
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.relative_to(Path(__file__).parent).as_posix())
+def test_tests_are_short_too(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= LONGEST, "split it by theme"
 
 
 @pytest.mark.parametrize(
@@ -127,6 +160,25 @@ def test_checker_allows_imports_from_above_and_beside() -> None:
 )
 def test_checker_flags_a_device_by_name(code: str) -> None:
     assert len(devices_named(code)) == 1
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import resource",
+        "def f():\n    from fcntl import flock",
+        "import os\nn = len(os.sched_getaffinity(0))",
+        "signal.signal(signal.SIGHUP, f)",
+    ],
+)
+def test_checker_flags_what_windows_lacks(code: str) -> None:
+    assert len(only_on_unix(code)) == 1
+
+
+def test_checker_allows_what_windows_lacks_where_the_system_was_asked() -> None:
+    guarded = 'if sys.platform != "win32":\n    import resource\n'
+    inside = 'def f():\n    if sys.platform == "win32":\n        return 1\n    else:\n        return os.getuid()\n'
+    assert only_on_unix(guarded + inside + "signal.SIGTERM\nos.cpu_count()\n") == []
 
 
 def test_checker_allows_the_host_as_a_place() -> None:

@@ -1,6 +1,5 @@
 """write_image, of which nobody sees half a file, and the resizing that comes before the crop."""
 
-import resource
 import threading
 from pathlib import Path
 
@@ -38,6 +37,7 @@ def test_a_disk_that_is_full_leaves_the_old_file_and_no_litter(tmp_path: Path) -
     path = tmp_path / "x.png"
     write_image(path, noise(3))
     before = path.read_bytes()
+    resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
