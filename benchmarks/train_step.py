@@ -34,7 +34,7 @@ from gesso.engine.runlog import read_log
 from gesso.engine.train import train
 from gesso.models import build_model
 from gesso.models.cyclegan import CycleGAN
-from gesso.recipe import CycleGANRecipe, Data, Discriminator, Evaluation, Generator, Tracking
+from gesso.recipe import CycleGANRecipe, Discriminator, Evaluation, Generator, Tracking, TranslationData
 from gesso.recipes import RECIPES
 from reference import ReferenceCycleGAN
 
@@ -48,7 +48,7 @@ NETWORKS = ("G_A", "G_B", "D_A", "D_B")
 def recipe_for(size: int, compiled: bool, precision: str) -> CycleGANRecipe:
     return CycleGANRecipe(
         recipe="benchmark",
-        data=Data(load_size=size, crop_size=size),
+        data=TranslationData(load_size=size, crop_size=size),
         generator=Generator(ngf=SIZES[size], blocks=BLOCKS),
         discriminator=Discriminator(ndf=SIZES[size]),
         precision=precision,  # type: ignore[arg-type]
@@ -178,7 +178,9 @@ def data_wait(size: int, precision: str) -> float:
         write_pairs(Path(folder) / "data", count=30, size=286)
         recipe = dataclasses.replace(
             RECIPES["cyclegan"](),
-            data=Data(root=f"{folder}/data", load_size=size * 286 // 256, crop_size=size, cache_dir=f"{folder}/cache"),
+            data=TranslationData(
+                root=f"{folder}/data", load_size=size * 286 // 256, crop_size=size, cache_dir=f"{folder}/cache"
+            ),
             generator=Generator(ngf=SIZES[size], blocks=BLOCKS),
             discriminator=Discriminator(ndf=SIZES[size]),
             epochs=3,

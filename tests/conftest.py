@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 
 from commands import TINY, Gesso, Said
 from gesso.cli import main
-from gesso.recipe import Checkpoints, Data, Evaluation, Recipe, Tracking
+from gesso.recipe import Checkpoints, Recipe, Tracking, TranslationData
 from gesso.recipes import RECIPES
 
 
@@ -47,26 +48,63 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pairs(tmp_path_factory.mktemp("data") / "pairs", {"train": 24, "val": 4, "test": 4})
 
 
-def toy(name: str, root: Path, **changes: object) -> Recipe:
+def write_classes(root: Path) -> Path:
+    """12 training images of 32×32 pixels in each of two classes that brightness tells apart, 3 for validation."""
+    for split, count in (("train", 12), ("val", 3)):
+        for kind, name in enumerate(("dark", "light")):
+            (root / split / name).mkdir(parents=True)
+            for i in range(count):
+                noise = np.random.default_rng([i, kind, len(split)]).integers(0, 100, (32, 32, 3), np.uint8)
+                Image.fromarray(noise + np.uint8(150 * kind)).save(root / split / name / f"{i}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_classes(tmp_path_factory.mktemp("data") / "classes")
+
+
+def toy(name: str, root: Path, **changes: object) -> Any:
     """Recipe `name` with all its choices, shrunk to 32 pixels, a few filters and two epochs."""
-    recipe = RECIPES[name]()
-    generator = dataclasses.replace(recipe.generator, ngf=4, blocks=1, depth=5)
-    discriminator = dataclasses.replace(recipe.discriminator, ndf=4, layers=2)
+    recipe: Any = RECIPES[name]()
     toyed = dataclasses.replace(
         recipe,
-        data=Data(root=str(root), load_size=36, crop_size=32),
+        **SHRUNK[recipe.model](recipe, str(root)),
         epochs=2,
         batch_size=2,
         precision="fp32",
         device="cpu",
         compile="off",
-        generator=generator,
-        discriminator=discriminator,
         checkpoints=Checkpoints(every=0.5),
-        evaluation=Evaluation(every=1),
+        evaluation=dataclasses.replace(recipe.evaluation, every=1),
         tracking=Tracking(log_every=8, sheet_every=1, sheet_images=2, trackers=()),
     )
     return dataclasses.replace(toyed, **changes)
+
+
+def _translator(recipe: Any, root: str) -> dict[str, Any]:
+    return {
+        "data": TranslationData(root=root, load_size=36, crop_size=32),
+        "generator": dataclasses.replace(recipe.generator, ngf=4, blocks=1, depth=5),
+        "discriminator": dataclasses.replace(recipe.discriminator, ndf=4, layers=2),
+    }
+
+
+def _dcgan(recipe: Any, root: str) -> dict[str, Any]:
+    return {
+        "data": dataclasses.replace(recipe.data, root=root, image_size=32, crop=28),
+        "networks": dataclasses.replace(recipe.networks, latent=8, ngf=4, ndf=4),
+    }
+
+
+def _densenet(recipe: Any, root: str) -> dict[str, Any]:
+    return {
+        "data": dataclasses.replace(recipe.data, root=root, image_size=32, resize=32, evaluate_split="val"),
+        "network": dataclasses.replace(recipe.network, blocks=(1, 1), growth=4, initial=8),
+    }
+
+
+SHRUNK = {"cyclegan": _translator, "pix2pix": _translator, "dcgan": _dcgan, "densenet": _densenet}
 
 
 Toy = Callable[..., Recipe]

@@ -23,7 +23,7 @@ from gesso.cli import COMMANDS, main
 from gesso.data.images import fit
 from gesso.data.store import evaluation_fit, training_fit
 from gesso.data.synth import write_unpaired
-from gesso.recipe import BUILTIN_STREETS, Data
+from gesso.recipe import BUILTIN_STREETS, TranslationData
 from gesso.recipes import RECIPES
 from gesso.restoring import flat
 
@@ -74,7 +74,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_unpaired(tmp_path / "datasets" / name, count=4, size=36)
     for name in PICTURE_FOLDERS:
         write_pairs(tmp_path / name, {"some": 2})
-    demo = toy("pix2pix-demo", Path("unused"), batch_size=4, data=Data(BUILTIN_STREETS, load_size=36, crop_size=32))
+    demo = toy(
+        "pix2pix-demo", Path("unused"), batch_size=4, data=TranslationData(BUILTIN_STREETS, load_size=36, crop_size=32)
+    )
     demo = dataclasses.replace(demo, data=dataclasses.replace(demo.data, train_subset=8, evaluate_subset=2))
     monkeypatch.setitem(RECIPES, "pix2pix-demo", lambda: demo)
     monkeypatch.chdir(tmp_path)
@@ -195,7 +197,7 @@ def test_table_of_preprocessing_is_what_happens() -> None:
     for choice in ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"):
         row = next(line for line in text.splitlines() if line.startswith(f"| `{choice}` |"))
         resized, trained, scored = (re.findall(r"\d+×\d+", cell)[0] for cell in row.split("|")[2:5])
-        data = Data(preprocess=choice)  # type: ignore[arg-type]
+        data = TranslationData(preprocess=choice)  # type: ignore[arg-type]
         before, after = (training_fit(data)(picture), evaluation_fit(data)(picture))
         assert resized == f"{before.shape[2]}×{before.shape[1]}", choice
         assert trained == (f"{data.crop_size}×{data.crop_size}" if "crop" in choice else resized), choice

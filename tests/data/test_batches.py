@@ -13,7 +13,7 @@ from gesso.data.order import Window, indices, windows
 from gesso.data.sources import open_source
 from gesso.data.store import Store, open_store, training_fit
 from gesso.errors import DataError
-from gesso.recipe import Data
+from gesso.recipe import TranslationData
 
 CPU = torch.device("cpu")
 
@@ -22,11 +22,11 @@ def quiet(line: str) -> None:
     pass
 
 
-def store_of(data: Data, unpaired: bool = False) -> Store:
+def store_of(data: TranslationData, unpaired: bool = False) -> Store:
     return open_store(open_source(data, "train", unpaired), training_fit(data), data, quiet)
 
 
-def batches(store: Store, data: Data, **changes: object) -> Batches:
+def batches(store: Store, data: TranslationData, **changes: object) -> Batches:
     options = {"aligned": True, "batch_size": 2, "seed": 0, "device": CPU, **changes}
     return Batches(store, data, **options)  # type: ignore[arg-type]
 
@@ -52,7 +52,7 @@ def test_normalize_maps_the_full_range_to_minus_one_and_one(dtype: torch.dtype, 
 
 
 def test_batch_is_what_decoding_and_cutting_by_hand_give(pairs: Path) -> None:
-    data = Data(root=str(pairs), load_size=36, crop_size=32)
+    data = TranslationData(root=str(pairs), load_size=36, crop_size=32)
     one = next(batches(store_of(data), data, seed=4))
     order, cuts = indices(4, 0, np.arange(2), 24), windows(4, 0, np.arange(2), True)
     for n in range(2):
@@ -67,20 +67,20 @@ def test_batch_is_what_decoding_and_cutting_by_hand_give(pairs: Path) -> None:
 
 
 def test_pairs_stay_pairs_through_crop_and_mirror(pairs: Path) -> None:
-    data = Data(root=str(pairs), load_size=40, crop_size=32)
+    data = TranslationData(root=str(pairs), load_size=40, crop_size=32)
     for _, batch in zip(range(6), batches(store_of(data), data, batch_size=4), strict=False):
         assert (batch["A"] + batch["B"]).abs().max() < 0.05  # B is the negative of A
 
 
 def test_pairs_taken_as_unpaired_come_in_orders_of_their_own(pairs: Path) -> None:
-    data = Data(root=str(pairs), load_size=40, crop_size=32)
+    data = TranslationData(root=str(pairs), load_size=40, crop_size=32)
     batch = next(batches(store_of(data, unpaired=True), data, aligned=False, batch_size=8))
     matched = (batch["A"] + batch["B"]).abs().amax((1, 2, 3)) < 0.05
     assert matched.sum() < 4
 
 
 def test_iterator_goes_on_at_any_position(pairs: Path) -> None:
-    data = Data(root=str(pairs), load_size=36, crop_size=32)
+    data = TranslationData(root=str(pairs), load_size=36, crop_size=32)
     store = store_of(data)
     first = [next(b) for b in [batches(store, data, batch_size=5)] for _ in range(4)]
     later = next(batches(store, data, batch_size=5, position=15))
@@ -88,7 +88,7 @@ def test_iterator_goes_on_at_any_position(pairs: Path) -> None:
 
 
 def test_rewind_gives_the_first_batch_again(pairs: Path) -> None:
-    data = Data(root=str(pairs), load_size=36, crop_size=32)
+    data = TranslationData(root=str(pairs), load_size=36, crop_size=32)
     stream = batches(store_of(data), data)
     first = next(stream)
     next(stream)
@@ -98,7 +98,7 @@ def test_rewind_gives_the_first_batch_again(pairs: Path) -> None:
 
 
 def test_ranks_together_see_what_one_process_sees(pairs: Path) -> None:
-    data = Data(root=str(pairs), load_size=36, crop_size=32)
+    data = TranslationData(root=str(pairs), load_size=36, crop_size=32)
     store = store_of(data)
     alone = next(batches(store, data, batch_size=4))["A"]
     shared = [next(batches(store, data, batch_size=2, rank=rank, world=2))["A"] for rank in range(2)]
@@ -108,14 +108,14 @@ def test_ranks_together_see_what_one_process_sees(pairs: Path) -> None:
 @pytest.mark.parametrize("preprocess", ["crop", "scale_width_and_crop"])
 def test_images_of_different_sizes_share_a_batch_once_cropped(preprocess: str, tmp_path: Path) -> None:
     _sizes(tmp_path, [(40, 70), (64, 50), (90, 90), (33, 33)])
-    data = Data(root=str(tmp_path), preprocess=preprocess, load_size=48, crop_size=32)  # type: ignore[arg-type]
+    data = TranslationData(root=str(tmp_path), preprocess=preprocess, load_size=48, crop_size=32)  # type: ignore[arg-type]
     batch = next(batches(store_of(data, unpaired=True), data, aligned=False, batch_size=4))
     assert batch["A"].shape == (4, 3, 32, 32)
 
 
 def test_uncropped_images_of_different_sizes_name_the_mend(tmp_path: Path) -> None:
     _sizes(tmp_path, [(40, 70), (64, 50)])
-    data = Data(root=str(tmp_path), preprocess="none")
+    data = TranslationData(root=str(tmp_path), preprocess="none")
     with pytest.raises(DataError, match="--batch-size 1"):
         next(batches(store_of(data, unpaired=True), data, aligned=False))
 
@@ -124,7 +124,7 @@ def test_pair_whose_halves_differ_in_size_is_named(tmp_path: Path) -> None:
     for role, side in (("A", 40), ("B", 48)):
         (tmp_path / role / "train").mkdir(parents=True)
         write_image(tmp_path / role / "train" / "x.png", np.zeros((side, side, 3), np.uint8))
-    data = Data(root=str(tmp_path), preprocess="crop", crop_size=32)
+    data = TranslationData(root=str(tmp_path), preprocess="crop", crop_size=32)
     with pytest.raises(DataError, match="a pair but differ in size"):
         next(batches(store_of(data), data, batch_size=1))
 
@@ -134,7 +134,7 @@ def test_pairs_that_differ_in_size_are_named_among_others_that_do_not(tmp_path: 
         (tmp_path / role / "train").mkdir(parents=True)
         for i, side in enumerate(sides):
             write_image(tmp_path / role / "train" / f"{i}.png", np.zeros((side, side, 3), np.uint8))
-    data = Data(root=str(tmp_path), preprocess="crop", crop_size=32)
+    data = TranslationData(root=str(tmp_path), preprocess="crop", crop_size=32)
     with pytest.raises(DataError, match=r"A/train/0\.png and B/train/0\.png are a pair but differ"):
         next(batches(store_of(data), data, batch_size=2))
 
@@ -150,7 +150,7 @@ def test_sixteen_bits_survive_to_the_batch(tmp_path: Path) -> None:
     fine = np.arange(1024, dtype=np.uint16).reshape(32, 32, 1) * 3
     for role in "AB":
         write_image(tmp_path / role / "train" / "x.png", fine)
-    data = Data(root=str(tmp_path), preprocess="none", channels_a=1, channels_b=1, flip=False)
+    data = TranslationData(root=str(tmp_path), preprocess="none", channels_a=1, channels_b=1, flip=False)
     batch = next(batches(store_of(data), data, batch_size=1))
     assert batch["A"].unique().numel() == 1024
 

@@ -14,7 +14,7 @@ from gesso.data.images import write_image
 from gesso.data.sources import FolderSource, open_source
 from gesso.data.store import MappedStore, PlainStore, Store, open_store, training_fit
 from gesso.errors import DataError
-from gesso.recipe import BUILTIN_STREETS, Data
+from gesso.recipe import BUILTIN_STREETS, TranslationData
 
 
 @pytest.fixture
@@ -22,11 +22,11 @@ def root(tmp_path: Path) -> Path:
     return write_pairs(tmp_path / "data", {"train": 6})
 
 
-def data_of(root: Path, **changes: object) -> Data:
-    return Data(root=str(root), load_size=36, crop_size=32, cache_dir=str(root.parent / "cache"), **changes)  # type: ignore[arg-type]
+def data_of(root: Path, **changes: object) -> TranslationData:
+    return TranslationData(root=str(root), load_size=36, crop_size=32, cache_dir=str(root.parent / "cache"), **changes)  # type: ignore[arg-type]
 
 
-def opened(data: Data) -> tuple[Store, list[str]]:
+def opened(data: TranslationData) -> tuple[Store, list[str]]:
     said: list[str] = []
     return open_store(open_source(data, "train", False), training_fit(data), data, said.append), said
 
@@ -70,7 +70,7 @@ def test_changed_file_is_not_served_from_the_cache(root: Path) -> None:
 
 def test_other_preprocessing_has_a_cache_of_its_own(root: Path) -> None:
     opened(data_of(root))
-    larger = Data(root=str(root), load_size=40, crop_size=32, cache_dir=str(root.parent / "cache"))
+    larger = TranslationData(root=str(root), load_size=40, crop_size=32, cache_dir=str(root.parent / "cache"))
     assert opened(larger)[0].get(("A", 0)).shape == (3, 40, 40)
 
 
@@ -158,7 +158,7 @@ def test_bad_files_remembered_without_skipping_still_stop(root: Path) -> None:
 
 
 def test_streets_need_no_folder_and_are_unpaired_where_asked(tmp_path: Path) -> None:
-    data = Data(root=BUILTIN_STREETS, load_size=36, crop_size=32, train_subset=3, cache_dir=str(tmp_path))
+    data = TranslationData(root=BUILTIN_STREETS, load_size=36, crop_size=32, train_subset=3, cache_dir=str(tmp_path))
     paired = open_store(open_source(data, "train", False), training_fit(data), data, print)
     apart = open_store(open_source(data, "train", True), training_fit(data), data, print)
     assert paired.source.counts == apart.source.counts == {"A": 3, "B": 3}

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from gesso.engine.runlog import RunLog
-from gesso.recipe import CycleGANRecipe, Data, Pix2PixRecipe, Recipe
+from gesso.recipe import CycleGANRecipe, Pix2PixRecipe, Recipe, TranslationData
 
 PER_EPOCH = 400
 START = 1_700_000_000.0
@@ -75,9 +75,9 @@ def fake_run(folder: Path, model: str = "pix2pix", epochs: int = 20, done: float
     run = folder / f"{model}-streets"
     (run / "samples" / "slider").mkdir(parents=True)
     recipe: Recipe = (
-        CycleGANRecipe(recipe="cyclegan-demo", epochs=epochs, data=Data(root="builtin:streets"))
+        CycleGANRecipe(recipe="cyclegan-demo", epochs=epochs, data=TranslationData(root="builtin:streets"))
         if model == "cyclegan"
-        else Pix2PixRecipe(recipe="pix2pix-demo", epochs=epochs, direction="BtoA", data=Data(root="facades"))
+        else Pix2PixRecipe(recipe="pix2pix-demo", epochs=epochs, direction="BtoA", data=TranslationData(root="facades"))
     )
     (run / "recipe.json").write_text(recipe.to_json())
     choices = {

@@ -80,10 +80,10 @@ def _train(job: dict[str, Any]) -> None:
         import torch
 
         from gesso.engine.train import train
-        from gesso.recipe import Recipe
+        from gesso.recipe import from_json
 
         torch.set_num_threads(1)
-        train(Recipe.from_json(job["recipe"]), runs=job["runs"], name=job["name"])
+        train(from_json(job["recipe"]), runs=job["runs"], name=job["name"])
         os._exit(0)
     except BaseException:
         traceback.print_exc()

@@ -14,7 +14,7 @@ def constant(value: float) -> nn.Module:
 
 
 def test_half_of_the_way_is_left_after_a_half_life() -> None:
-    average = Average({"G": constant(0.0)}, half_life=100)
+    average = Average({"G": constant(0.0)}, half_life=100, ramp=0.05)
     live = {"G": constant(1.0)}
     for seen in range(1_000_000, 1_000_100, 10):
         average.update(live, 10, seen)
@@ -25,7 +25,7 @@ def test_batch_size_does_not_change_the_average() -> None:
     live = {"G": constant(1.0)}
     results = []
     for batch in (1, 4):
-        average = Average({"G": constant(0.0)}, half_life=64)
+        average = Average({"G": constant(0.0)}, half_life=64, ramp=0.05)
         for seen in range(1_000_000, 1_000_032, batch):
             average.update(live, batch, seen)
         results.append(average.networks["G"].weight.item())
@@ -33,7 +33,7 @@ def test_batch_size_does_not_change_the_average() -> None:
 
 
 def test_start_is_forgotten_early_in_a_run() -> None:
-    average = Average({"G": constant(100.0)}, half_life=10_000)
+    average = Average({"G": constant(100.0)}, half_life=10_000, ramp=0.05)
     live = {"G": constant(1.0)}
     for seen in range(1, 400):
         average.update(live, 1, seen)
@@ -42,7 +42,7 @@ def test_start_is_forgotten_early_in_a_run() -> None:
 
 def test_buffers_are_copied() -> None:
     live = nn.BatchNorm2d(2)
-    average = Average({"G": live}, half_life=100)
+    average = Average({"G": live}, half_life=100, ramp=0.05)
     live(torch.rand(2, 2, 4, 4))
     average.update({"G": live}, 1, 1)
     copied = average.networks["G"]

@@ -6,7 +6,7 @@ import pytest
 
 from gesso.engine.launch import choose
 from gesso.models import build_model
-from gesso.recipe import Data, Recipe
+from gesso.recipe import Recipe, TranslationData
 from gesso.recipes import RECIPES
 
 
@@ -27,28 +27,31 @@ def _compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_short_runs_stay_eager_and_long_ones_compile() -> None:
-    recipe = long_run(data=Data(load_size=64, crop_size=64))
+    recipe = long_run(data=TranslationData(load_size=64, crop_size=64))
     assert not compiled(recipe, 10)[0]
     assert compiled(recipe, 1e9)[0]
 
 
 def test_uncropped_pictures_are_not_compiled_size_by_size() -> None:
-    value, reason = compiled(long_run(data=Data(preprocess="none", crop_size=64)), 1e9)
+    value, reason = compiled(long_run(data=TranslationData(preprocess="none", crop_size=64)), 1e9)
     assert not value and "sizes" in reason
 
 
 def test_what_was_asked_for_is_done() -> None:
-    assert compiled(long_run(compile="on", data=Data(preprocess="none", crop_size=64)), 10) == (True, "asked for")
+    assert compiled(long_run(compile="on", data=TranslationData(preprocess="none", crop_size=64)), 10) == (
+        True,
+        "asked for",
+    )
 
 
 def test_no_compiler_no_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gesso.devices.shutil.which", lambda name: None)
-    value, reason = compiled(long_run(data=Data(load_size=64, crop_size=64)), 1e9)
+    value, reason = compiled(long_run(data=TranslationData(load_size=64, crop_size=64)), 1e9)
     assert not value and "compiler" in reason
 
 
 def test_resumed_run_keeps_what_it_began_with() -> None:
-    recipe = long_run(data=Data(load_size=64, crop_size=64))
+    recipe = long_run(data=TranslationData(load_size=64, crop_size=64))
     before = {"device": {"value": "cpu"}, "precision": {"value": "fp32"}, "compile": {"value": "False"}}
     choices = choose(recipe, build_model(recipe), 1e9, before)
     assert (choices.precision.value, choices.compile.value) == ("fp32", False)

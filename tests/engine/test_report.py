@@ -1,17 +1,21 @@
 """The report: complete, honest about state and scores, safe with any text, and made from whatever is there."""
 
+import html
 import json
 import math
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tyro
 from fake_run import START, Page, fake_run, loss, picture, young
 
 from gesso.engine.report import write_report
 from gesso.engine.runlog import RunLog
 from gesso.errors import DiskError, UsageError
+from gesso.recipe import Pix2PixRecipe, Schedule, Tracking, TranslationData
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +77,23 @@ def test_only_the_flags_that_differ_from_the_defaults_stand_above_the_whole_reci
     assert "--direction BtoA AtoB" in above
     assert "--epochs 20 200" in above
     assert "load-size" not in above and '"load_size": 286' in whole
+
+
+def test_the_flags_that_differ_can_be_typed_again(tmp_path: Path) -> None:
+    changed: dict[str, Any] = {
+        "data": TranslationData(root="facades", load_size=143, flip=False, skip_bad=True),
+        "deterministic": True,
+        "schedule": Schedule(decay="step", milestones=(1.5, 30.0)),
+        "tracking": Tracking(trackers=("wandb", "mlflow")),
+    }
+    page = Page(write_report(young(tmp_path, **changed)))
+    table = re.findall(r'<th scope="row"><code>(--.*?)</code></th><td class="quiet"><code>(.*?)</code>', page.html)
+    flags = dict(map(html.unescape, row) for row in table)
+    assert (flags["--data.no-flip"], flags["--deterministic"]) == ("--data.flip", "--no-deterministic")
+    words = shlex.split(" ".join(flags))
+    assert tyro.cli(Pix2PixRecipe, default=Pix2PixRecipe(recipe="pix2pix"), args=words) == Pix2PixRecipe(
+        recipe="pix2pix", **changed
+    )
 
 
 def test_environment_and_the_reasons_of_the_choices_are_shown(page: Page) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from conftest import toy
 from gesso.models import build_model
-from gesso.models.base import Model, translating
+from gesso.models.base import Model, using
 from gesso.models.gan import ImagePool, fake_loss, fooling_loss, real_loss
 from gesso.recipe import CycleGANLoss, Pix2PixLoss, Recipe
 
@@ -180,7 +180,7 @@ def test_translating_changes_nothing_and_repeats(mode: str, pairs: Path) -> None
     random_state = torch.random.get_rng_state()
     results = []
     for _ in range(2):
-        with translating(model.networks, mode):
+        with using(model.networks, mode):
             results.append(model.predict({"A": batch()["A"][:1]})["fake_B"])
     assert torch.equal(*results)
     assert all(torch.equal(before[key], value) for key, value in G.state_dict().items())
@@ -192,6 +192,6 @@ def test_train_mode_translates_with_dropout(pairs: Path) -> None:
     model = ready(toy("pix2pix-resnet9", pairs))
     results = []
     for seed in (0, 1):
-        with translating(model.networks, "train", seed):
+        with using(model.networks, "train", seed):
             results.append(model.predict({"A": batch()["A"][:1]})["fake_B"])
     assert not torch.equal(*results)

@@ -13,7 +13,7 @@ from gesso.engine import checkpoint
 from gesso.engine.state import load_weights, weights_of
 from gesso.models import build_model
 from gesso.predicting.folder import Done, translate_folder
-from gesso.recipe import Data, Recipe
+from gesso.recipe import Recipe, TranslationData, from_json
 
 
 def make_run(path: Path, recipe: Recipe, checkpoints: int = 1) -> Path:
@@ -31,7 +31,9 @@ def make_run(path: Path, recipe: Recipe, checkpoints: int = 1) -> Path:
 def with_channels(name: str, a: int, b: int) -> Recipe:
     recipe = toy(name, Path("nowhere"))
     loss: Any = dataclasses.replace(recipe.loss, lambda_identity=0) if name == "cyclegan" else recipe.loss  # type: ignore[attr-defined]
-    return dataclasses.replace(recipe, data=Data(load_size=36, crop_size=32, channels_a=a, channels_b=b), loss=loss)
+    return dataclasses.replace(
+        recipe, data=TranslationData(load_size=36, crop_size=32, channels_a=a, channels_b=b), loss=loss
+    )
 
 
 def resnet_run(path: Path) -> Path:
@@ -67,7 +69,7 @@ def results(out: Path) -> dict[str, np.ndarray]:
 def by_hand(run: Path, image: np.ndarray, network: str = "G_A") -> np.ndarray:
     """What the newest checkpoint's network makes of H×W×C uint8, without any of gesso's own steps but the network."""
     found = checkpoint.find(run, "000000000", print)
-    model = build_model(Recipe.from_json((run / "recipe.json").read_text()))
+    model = build_model(from_json((run / "recipe.json").read_text()))
     load_weights({network: model.networks[network]}, found)
     with torch.no_grad():
         made = model.networks[network].eval()(torch.from_numpy(image / 127.5 - 1).float().permute(2, 0, 1)[None])[0]

@@ -1,14 +1,9 @@
-"""From stored images to batches on the device.
+"""From the stored images of two domains to batches on the device.
 
 The host only gathers uint8 samples; the crop, the mirror and the normalisation run batched on the device, with
-the same windows for the two halves of a pair. What batch stands at position p depends on (seed, rank, images
-seen) alone, so any number of threads may prepare it ahead of time and a resumed run continues where it stood.
+the same windows for the two halves of a pair.
 """
 
-import os
-import time
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +12,9 @@ from torch import Tensor
 
 from gesso.data.order import IntArray, Window, indices, windows
 from gesso.data.store import Store
+from gesso.data.stream import Stream
 from gesso.errors import DataError
-from gesso.recipe import Data
-
-AHEAD = 4
-"""Fewest batches prepared before they are asked for."""
+from gesso.recipe import TranslationData
 
 
 @dataclass(frozen=True)
@@ -73,19 +66,17 @@ def stack(images: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(samples if samples.dtype == np.uint8 else samples.astype(np.int32))
 
 
-class Batches:
-    """An endless iterator of training batches: dict of N×C×H×W float32 tensors in [-1, 1] by domain.
+class Batches(Stream[HostBatch]):
+    """Batches of two domains: dict of N×C×H×W float32 tensors in [-1, 1] by domain.
 
     aligned: A and B of a batch belong together and are cut alike; else each domain has its own order and windows,
-    even where the set has pairs. `position` is the number of images that all processes have drawn so far; process
-    `rank` of `world` takes its own stretch of each step's positions. `seconds_waited` adds up the time in which
-    training stood still.
+    even where the set has pairs.
     """
 
     def __init__(
         self,
         store: Store,
-        data: Data,
+        data: TranslationData,
         *,
         aligned: bool,
         batch_size: int,
@@ -95,47 +86,14 @@ class Batches:
         rank: int = 0,
         world: int = 1,
     ) -> None:
+        super().__init__(batch_size=batch_size, workers=data.workers, position=position, rank=rank, world=world)
         self._store, self._data, self._seed = store, data, seed
         self._aligned = aligned
-        self._batch, self._rank, self._world = batch_size, rank, world
         self._device = device
-        self._crop = data.crop_size if "crop" in data.preprocess else None
-        self.position = position
-        self.seconds_waited = 0.0
-        self._next = position
-        workers = data.workers or os.cpu_count() or 1
-        self._most_ahead = max(AHEAD, 2 * workers)
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="gesso-data")
-        self._ahead: deque[Future[HostBatch]] = deque()
-
-    def __iter__(self) -> "Batches":
-        return self
-
-    def __next__(self) -> dict[str, Tensor]:
-        while len(self._ahead) < self._most_ahead:
-            self._ahead.append(self._pool.submit(self.host_batch, self._next))
-            self._next += self._batch * self._world
-        start = time.perf_counter()
-        host = self._ahead.popleft().result()
-        self.seconds_waited += time.perf_counter() - start
-        self.position += self._batch * self._world
-        return self._to_device(host)
-
-    def rewind(self, position: int) -> None:
-        """Go on at `position`, as if nothing had been drawn."""
-        for future in self._ahead:
-            future.cancel()
-        self._ahead.clear()
-        self.position = self._next = position
-        self.seconds_waited = 0.0
-
-    def close(self) -> None:
-        """Stop the threads. Batches prepared ahead are dropped."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._crop = data.crop_size if data.cropped else None
 
     def host_batch(self, position: int) -> HostBatch:
-        """This process's batch of the step that begins at `position`."""
-        positions = position + self._rank * self._batch + np.arange(self._batch, dtype=np.int64)
+        positions = self.positions(position)
         samples: dict[str, Tensor] = {}
         chosen: dict[str, list[Window]] = {}
         found: dict[str, list[np.ndarray]] = {}
@@ -176,7 +134,7 @@ class Batches:
             cropped.append(image[:, top : top + size, left : left + size])
         return cropped, [Window(0.0, 0.0, window.flip) for window in chosen]
 
-    def _to_device(self, host: HostBatch) -> dict[str, Tensor]:
+    def to_device(self, host: HostBatch) -> dict[str, Tensor]:
         return {
             role: normalize(cut(samples.to(self._device, non_blocking=True), host.windows[role], self._crop))
             for role, samples in host.samples.items()

@@ -72,16 +72,30 @@ def opened(path: Path, max_pixels: int) -> Iterator[tuple[BinaryIO, str]]:
         raise RefusedError("a folder, not an image")
     if not stat.S_ISREG(status.st_mode):
         raise RefusedError("a pipe or device, not an image")
-    if status.st_size == 0:
-        raise RefusedError("empty file")
     with path.open("rb") as file:
-        kind = _format_of(file.read(16))
-        if kind is None:
-            raise RefusedError(f"not an image that gesso reads ({', '.join(READERS)})")
-        if kind != "TIFF" and status.st_size > 8 * max_pixels + 2**20:  # these readers keep metadata in memory
-            raise RefusedError(f"{status.st_size} bytes are more than --data.max-pixels {max_pixels} can fill")
-        file.seek(0)
-        yield file, kind
+        yield file, recognised(file, max_pixels)
+
+
+def recognised(file: BinaryIO, max_pixels: int) -> str:
+    """The format of an open file, or of bytes in memory, by content."""
+    size = _size(file)
+    if size == 0:
+        raise RefusedError("empty file")
+    kind = _format_of(file.read(16))
+    if kind is None:
+        raise RefusedError(f"not an image that gesso reads ({', '.join(READERS)})")
+    if kind != "TIFF" and size > 8 * max_pixels + 2**20:  # these readers keep metadata in memory
+        raise RefusedError(f"{size} bytes are more than --data.max-pixels {max_pixels} can fill")
+    file.seek(0)
+    return kind
+
+
+def _size(file: BinaryIO) -> int:
+    """Bytes of a file; it is left where it stood."""
+    at = file.tell()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(at)
+    return size
 
 
 def _format_of(start: bytes) -> str | None:
@@ -102,7 +116,7 @@ def read_header(file: BinaryIO, kind: str) -> Header:
     """Pillow's image, nothing decoded; or tifffile's page, where Pillow does not know the layout or misreads it."""
     if kind != "TIFF":
         picture = READERS[kind](file)
-        size = os.fstat(file.fileno()).st_size
+        size = _size(file)
         # A JPEG spends a bit or more on each 8×8 block. What is missing, its decoder would fill with grey.
         if kind == "JPEG" and math.prod(picture.size) > 1000 * size:
             raise RefusedError(f"damaged: {size} bytes cannot hold {picture.width} x {picture.height} pixels")
@@ -116,7 +130,7 @@ def read_header(file: BinaryIO, kind: str) -> Header:
         raise RefusedError(f"TIFF whose signed or floating-point {NO_WHITE}")
     if not set(bits) <= {1, 2, 4, 8, 16}:
         raise RefusedError(f"TIFF whose {bits[0]}-bit {NO_WHITE}")
-    size = os.fstat(file.fileno()).st_size
+    size = _size(file)
     if image.tag_v2.get(259) in FAX and image.height > 8 * size:  # a row takes a bit or more; libtiff fills in white
         raise RefusedError(f"damaged: {size} bytes cannot hold {image.width} x {image.height} pixels")
     if 16 in bits and (image.tag_v2.get(284) == 2 or _raw_mode(image).startswith("RGBa")):

@@ -7,21 +7,29 @@ is wrong with a file ends here, as a `BadImage` that names it.
 import contextlib
 import io
 import struct
-import tempfile
 import threading
 import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import tifffile
 from PIL import Image
 
-from gesso.data.decoding import Array, RefusedError, checked_size, decode, is_deep, opened, read_header
-from gesso.errors import BadImage, DiskError, UsageError
+from gesso.data.decoding import (
+    Array,
+    RefusedError,
+    checked_size,
+    decode,
+    is_deep,
+    opened,
+    read_header,
+    recognised,
+)
+from gesso.errors import BadImage, UsageError
 from gesso.files import write_atomically
 
 SUFFIXES = {
@@ -61,26 +69,20 @@ def read_image(path: Path | str, channels: int | None = None, max_pixels: int = 
     animation or a stack of pages, the first is read. Raises BadImage, and nothing else, whatever the file is.
     """
     with _blaming(path), opened(Path(path), max_pixels) as (file, kind):
-        header = read_header(file, kind)
-        width, height = checked_size(header, max_pixels)
-        with _one_giant if width * height > _GIANT else contextlib.nullcontext():
-            return np.ascontiguousarray(to_channels(decode(file, kind, header), channels))
+        return _read(file, kind, channels, max_pixels)
 
 
 def read_image_bytes(name: str, data: bytes, channels: int | None = None, max_pixels: int = 100_000_000) -> Array:
-    """`read_image` of a file that is in memory, such as a member of an archive; BadImage names it `name`.
+    """`read_image` of a file that is in memory, such as a member of an archive; BadImage names it `name`."""
+    with _blaming(name), io.BytesIO(data) as file:
+        return _read(file, recognised(file, max_pixels), channels, max_pixels)
 
-    It passes through a temporary file: the readers' guards ask the system for the file's size.
-    """
-    try:
-        with tempfile.NamedTemporaryFile(prefix="gesso-") as file:
-            file.write(data)
-            file.flush()
-            return read_image(file.name, channels, max_pixels)
-    except BadImage as error:
-        raise BadImage(name, error.reason) from None
-    except OSError as error:
-        raise DiskError(f"{tempfile.gettempdir()}: cannot be written ({error.strerror or error}); set TMPDIR") from None
+
+def _read(file: BinaryIO, kind: str, channels: int | None, max_pixels: int) -> Array:
+    header = read_header(file, kind)
+    width, height = checked_size(header, max_pixels)
+    with _one_giant if width * height > _GIANT else contextlib.nullcontext():
+        return np.ascontiguousarray(to_channels(decode(file, kind, header), channels))
 
 
 def image_size(path: Path | str, max_pixels: int = 100_000_000) -> tuple[int, int]:

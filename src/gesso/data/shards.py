@@ -64,18 +64,19 @@ class ShardSource:
         rows: np.ndarray,
         channels: int | None,
         max_pixels: int,
+        checked: bool,
     ) -> None:
         self.name, self.split, self.classes = name, split, classes
         self._table, self._shards, self._fingerprints = table, shards, fingerprints
         self._rows, self._channels, self._max_pixels = rows, channels, max_pixels
-        self.settings = (channels, max_pixels)
+        self.checked = checked
+        self.settings: tuple[object, ...] = (channels, max_pixels)
         self.counts = {ROLE: len(rows)}
         self.units: Sequence[Unit] = _Units(self)
 
-    def unit(self, i: int) -> Unit:
-        """What fills slot ("image", i)."""
-        row = int(self._rows[i])
-        return Unit(self._place(row), ((ROLE, i),), self._fingerprints[self._table.shard(row)])
+    def unit_of(self, slot: Slot) -> Unit:
+        row = int(self._rows[slot[1]])
+        return Unit(self._place(row), ((ROLE, slot[1]),), self._fingerprints[self._table.shard(row)])
 
     def decode(self, unit: Unit) -> dict[Slot, np.ndarray]:
         """The image of `unit`, H×W×C uint8, or uint16 where the file has 16 bits a sample.
@@ -120,6 +121,7 @@ class ShardSource:
             rows=rows,
             channels=self._channels,
             max_pixels=self._max_pixels,
+            checked=self.checked,
         )
 
     def _place(self, row: int) -> str:
@@ -141,10 +143,12 @@ class _Units(Sequence[Unit]):
     def __getitem__(self, i: slice) -> Sequence[Unit]: ...
     def __getitem__(self, i: int | slice) -> Unit | Sequence[Unit]:
         places = range(len(self))[i]
-        return self._source.unit(places) if isinstance(places, int) else [self._source.unit(j) for j in places]
+        if isinstance(places, int):
+            return self._source.unit_of((ROLE, places))
+        return [self._source.unit_of((ROLE, place)) for place in places]
 
     def __iter__(self) -> Iterator[Unit]:
-        return map(self._source.unit, range(len(self)))
+        return (self._source.unit_of((ROLE, i)) for i in range(len(self)))
 
 
 def is_shards(root: str) -> bool:
@@ -210,6 +214,7 @@ def open_shards(
         table = Table(scanned())
     if not len(table):
         raise DataError(f"{root}: no {split} shards with images here; a split is a folder {split}/ or {split}-*.tar")
+    # Who writes an index has decoded each sample; without one nobody has.
     rows = np.arange(len(table), dtype=np.int32)
     classes = _classes(base, int(table.classes.max()))
     source = ShardSource(
@@ -222,6 +227,7 @@ def open_shards(
         rows=rows,
         channels=channels,
         max_pixels=max_pixels,
+        checked=index is not None,
     )
     return source.first(limit) if limit else source
 

@@ -6,21 +6,21 @@ pair in it is one unit that gives two images, so that no file is decoded twice.
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
 import numpy as np
 
-from gesso.data.folders import Picture, Split, find_split, halve, splits
+from gesso.data.folders import Picture, Split, checked_root, find_split, halve, splits
 from gesso.data.images import read_image, to_channels
 from gesso.data.synth import FIRST, street_pair
 from gesso.errors import DataError, UsageError
-from gesso.recipe import BUILTIN_STREETS, Data
+from gesso.recipe import BUILTIN_STREETS, Data, TranslationData
 
 Slot = tuple[str, int]
-"""An image's place: its domain, "A" or "B", and its index there."""
+"""An image's place: its role ("A", "B" or "image") and its index there."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,24 @@ class Unit:
 
 
 class Source(Protocol):
-    """A split of a data set. `counts` has the number of images of each domain."""
+    """A split of a data set.
+
+    counts    number of images of each role: of domains A and B, or of "image"
+    paired    whether A and B of one index belong together
+    checked   whether every image is known to be readable
+    settings  what `decode` depends on besides the files
+    """
 
     name: str
     split: str
     paired: bool
-    units: tuple[Unit, ...]
+    checked: bool
+    units: Sequence[Unit]
     counts: dict[str, int]
+    settings: tuple[object, ...]
+
+    def unit_of(self, slot: Slot) -> Unit:
+        """What is decoded to fill `slot`."""
 
     def decode(self, unit: Unit) -> dict[Slot, np.ndarray]:
         """The images of `unit`, H×W×C uint8 or uint16. BadImage names the file and the reason."""
@@ -54,16 +65,25 @@ class Source(Protocol):
 class FolderSource:
     """A split of a folder, as `find_split` saw it."""
 
-    def __init__(self, split: Split, root: Path, data: Data) -> None:
+    checked = False
+
+    def __init__(self, split: Split, root: Path, data: TranslationData) -> None:
         self.name, self.split, self.paired = root.resolve().name, split.name, split.paired
         self._split, self._root, self._data = split, root, data
         self._channels = {"A": data.channels_a, "B": data.channels_b}
+        self.settings: tuple[object, ...] = (data.channels_a, data.channels_b, data.max_pixels)
         self.counts = {role: len(pictures) for role, pictures in split.images.items()}
         slots: dict[Path, list[Slot]] = {}
         for role, pictures in split.images.items():
             for i, picture in enumerate(pictures):
                 slots.setdefault(picture.path, []).append((role, i))
-        self.units = tuple(Unit(str(path), tuple(where), _fingerprint(path)) for path, where in slots.items())
+        self.units: Sequence[Unit] = tuple(
+            Unit(str(path), tuple(where), file_fingerprint(path)) for path, where in slots.items()
+        )
+        self._units = {slot: unit for unit in self.units for slot in unit.slots}
+
+    def unit_of(self, slot: Slot) -> Unit:
+        return self._units[slot]
 
     def picture(self, slot: Slot) -> Picture:
         return self._split.images[slot[0]][slot[1]]
@@ -90,13 +110,15 @@ class FolderSource:
 class StreetsSource:
     """The built-in streets. Unpaired domains show different streets, paired ones the same."""
 
+    checked = True
     COUNTS: ClassVar = {"train": 1000, "val": 100, "test": 100}
     SEED = 2026
 
-    def __init__(self, split: str, data: Data, unpaired: bool) -> None:
+    def __init__(self, split: str, data: TranslationData, unpaired: bool) -> None:
         self.name, self.split = "streets", split
         self.paired = not (unpaired and split == "train")
         self._channels = {"A": data.channels_a, "B": data.channels_b}
+        self.settings: tuple[object, ...] = (data.channels_a, data.channels_b)
         self._size = data.load_size if data.preprocess != "none" else data.crop_size
         limit = data.train_subset if split == "train" else data.evaluate_subset
         count = min(self.COUNTS[split], limit or self.COUNTS[split])
@@ -104,6 +126,7 @@ class StreetsSource:
         first = FIRST[split]
         self._first = {"A": first, "B": first if self.paired else FIRST["train B"]}
         print_ = f"streets {self.SEED} {self._size}"
+        self.units: Sequence[Unit]
         if self.paired:
             self.units = tuple(Unit(f"street {first + i}", (("A", i), ("B", i)), print_) for i in range(count))
         else:
@@ -112,6 +135,10 @@ class StreetsSource:
                 for role in ("A", "B")
                 for i in range(count)
             )
+
+    def unit_of(self, slot: Slot) -> Unit:
+        role, i = slot
+        return self.units[i if self.paired or role == "A" else self.counts["A"] + i]
 
     def decode(self, unit: Unit) -> dict[Slot, np.ndarray]:
         role, i = unit.slots[0]
@@ -127,14 +154,14 @@ class StreetsSource:
         return self
 
 
-def open_source(data: Data, split: str, unpaired: bool) -> Source:
+def open_source(data: TranslationData, split: str, unpaired: bool) -> Source:
     """The `split` (train, val or test) of `data.root`. DataError where there is none.
 
     unpaired: the model wants two unpaired domains, so a paired set's halves become them.
     """
     if data.root == BUILTIN_STREETS:
         return StreetsSource(split, data, unpaired)
-    root = _root(data)
+    root = root_of(data)
     found = find_split(root, split, data.layout, unpaired)
     limit = data.train_subset if split == "train" else data.evaluate_subset
     if limit:
@@ -143,22 +170,25 @@ def open_source(data: Data, split: str, unpaired: bool) -> Source:
     return FolderSource(found, root, data)
 
 
-def existing_splits(data: Data) -> tuple[str, ...]:
+def existing_splits(data: TranslationData) -> tuple[str, ...]:
     """Which of train, val and test there are."""
     if data.root == BUILTIN_STREETS:
         return ("train", "val", "test")
-    return tuple(splits(_root(data)))
+    return tuple(splits(root_of(data)))
 
 
-def _root(data: Data) -> Path:
+def root_of(data: Data) -> Path:
+    """The data set's folder. UsageError where none is named, DataError where it is not there."""
     if not data.root:
         raise UsageError(
             f"--data.root is missing: name the folder of your images, or {BUILTIN_STREETS} to try the built-in ones"
         )
-    return Path(data.root).expanduser()
+    root = Path(data.root).expanduser()
+    checked_root(root)
+    return root
 
 
-def evaluation_split(data: Data, asked: str, order: tuple[str, ...]) -> str:
+def evaluation_split(data: TranslationData, asked: str, order: tuple[str, ...]) -> str:
     """The split to score: the one asked for, else the first of `order` that exists, else train itself."""
     there = existing_splits(data)
     if asked != "auto" and asked not in there:
@@ -166,7 +196,8 @@ def evaluation_split(data: Data, asked: str, order: tuple[str, ...]) -> str:
     return asked if asked != "auto" else next((name for name in order if name in there), "train")
 
 
-def _fingerprint(path: Path) -> str:
+def file_fingerprint(path: Path) -> str:
+    """What changes when the file does: its size and time."""
     try:
         status = path.stat()
     except OSError:
@@ -176,7 +207,7 @@ def _fingerprint(path: Path) -> str:
 
 def fingerprint(source: Source, *settings: object) -> str:
     """A digest that changes when any file's name, size or time does, or any of `settings`."""
-    digest = hashlib.sha256(repr(settings).encode())
+    digest = hashlib.sha256(repr((settings, source.settings)).encode())
     for unit in source.units:
         digest.update(repr((unit.name, unit.slots, unit.fingerprint)).encode())
     return digest.hexdigest()[:32]

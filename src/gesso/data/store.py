@@ -29,7 +29,7 @@ from gesso.data.images import fit
 from gesso.data.sources import Slot, Source, Unit, fingerprint
 from gesso.errors import BadImage, DataError
 from gesso.progress import Progress, Say, silent
-from gesso.recipe import Data
+from gesso.recipe import Data, TranslationData
 
 FORMAT = 1
 SAMPLES, INDEX = "samples.bin", "index.json"
@@ -39,28 +39,35 @@ class _NoRoomError(Exception):
     """The cache would be larger than it may be."""
 
 
+class Fit(Protocol):
+    """The deterministic part of preprocessing, before anything random. Its repr says all that it depends on."""
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """H×W×C to C×H'×W'."""
+        ...
+
+
 @dataclass(frozen=True)
-class Fit:
-    """The deterministic part of preprocessing, before the random crop."""
+class TranslationFit:
+    """What the reference does to an image of either domain."""
 
     preprocess: str
     load_size: int
     crop_size: int
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """H×W×C to C×H'×W'."""
         fitted = fit(image, self.preprocess, self.load_size, self.crop_size)
         return np.ascontiguousarray(fitted.transpose(2, 0, 1))
 
 
-def training_fit(data: Data) -> Fit:
+def training_fit(data: TranslationData) -> Fit:
     """As the reference trains: fitted to load_size, from which crops are taken."""
-    return Fit(data.preprocess, data.load_size, data.crop_size)
+    return TranslationFit(data.preprocess, data.load_size, data.crop_size)
 
 
-def evaluation_fit(data: Data) -> Fit:
+def evaluation_fit(data: TranslationData) -> Fit:
     """As the reference tests: fitted to crop_size itself, so that nothing is cropped away."""
-    return Fit(data.preprocess, data.crop_size, data.crop_size)
+    return TranslationFit(data.preprocess, data.crop_size, data.crop_size)
 
 
 class Store(Protocol):
@@ -76,10 +83,9 @@ class PlainStore:
 
     def __init__(self, source: Source, fit: Fit) -> None:
         self.source, self._fit = source, fit
-        self._units = {slot: unit for unit in source.units for slot in unit.slots}
 
     def get(self, slot: Slot) -> np.ndarray:
-        return self._fit(self.source.decode(self._units[slot])[slot])
+        return self._fit(self.source.decode(self.source.unit_of(slot))[slot])
 
 
 class MappedStore:
@@ -104,7 +110,7 @@ def open_store(source: Source, fit: Fit, data: Data, say: Say, progress: Progres
     `say` receives one line for each automatic choice; `progress` (done, total) units.
     """
     root = Path(data.cache_dir).expanduser() if data.cache_dir else platformdirs.user_cache_path("gesso")
-    folder = root / "images" / fingerprint(source, FORMAT, fit, data.channels_a, data.channels_b, data.max_pixels)
+    folder = root / "images" / fingerprint(source, FORMAT, fit)
     reason = "asked for" if data.cache == "off" else ""
     bad: dict[str, str] = {}
     if not reason:
@@ -118,7 +124,7 @@ def open_store(source: Source, fit: Fit, data: Data, say: Say, progress: Progres
             raise DataError(f"--data.cache on: {reason}; raise --data.cache-limit-gb or name another --data.cache-dir")
     if reason:
         say(f"images are decoded as they are needed: {reason}")
-        bad = _verify(folder, source, fit, data, progress)
+        bad = {} if source.checked else _verify(folder, source, fit, data, progress)
     if bad:
         source = _without(source, bad, data, say)
     return PlainStore(source, fit) if reason else MappedStore(source, folder)

@@ -52,29 +52,27 @@ def choose(recipe: Recipe, model: Model, images: float, before: dict[str, Any]) 
         compiled = Choice(recorded["compile"] == "True", "as the run began")
     else:
         precision = choose_precision(recipe.precision, device.value)
-        flops = step_flops(recipe, model) * recipe.batch_size
+        flops = step_flops(model) * recipe.batch_size
         compiled = choose_compile(recipe.compile, device.value, flops, images / recipe.batch_size)
-        if recipe.compile == "auto" and "crop" not in recipe.data.preprocess:
-            compiled = Choice(False, "uncropped pictures have many sizes, and each would be compiled anew")
+        if recipe.compile == "auto" and model.uncompilable:
+            compiled = Choice(False, model.uncompilable)
     channels_last = facts(device.value).channels_last
     if compiled.value and not channels_last.value:
         channels_last = Choice(True, "compiled convolutions run faster channels_last")
+    if model.gains_from_channels_last and not channels_last.value:
+        channels_last = Choice(True, "this model's convolutions run faster channels_last")
     return Choices(device, precision, channels_last, compiled)
 
 
-def step_flops(recipe: Recipe, model: Model) -> float:
-    """Floating point operations of one training step on one image of each domain; a multiply-add counts two."""
-    side = recipe.data.crop_size
-    total = 0.0
-    for name, passes in model.forward_passes().items():
-        network = model.networks[name]
-        channels = next(parameter.shape[1] for parameter in network.parameters() if parameter.dim() == 4)
-        image = torch.empty(1, channels, side, side, device="meta")
-        total += 2 * macs(network, model.padded({name: image})[name]) * passes
-    return total
+def step_flops(model: Model) -> float:
+    """Floating point operations of one training step on one image of each role; a multiply-add counts two."""
+    inputs = model.inputs()
+    return sum(2 * macs(model.networks[name], inputs[name]) * n for name, n in model.forward_passes().items())
 
 
-def prepare(model: Model, average: Average | None, choices: Choices, *, deterministic: bool) -> Accelerator:
+def prepare(
+    model: Model, average: Average | None, choices: Choices, *, train: bool, deterministic: bool = False
+) -> Accelerator:
     """Put `model` on its device, in the chosen precision and memory format, compiled where chosen."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("WORLD_SIZE is more than 1: this version of gesso trains in one process")
@@ -92,9 +90,10 @@ def prepare(model: Model, average: Average | None, choices: Choices, *, determin
     networks = [*model.networks.values(), *(average.networks.values() if average else ())]
     for network in networks:
         network.to(device=device, memory_format=layout)
-    model.make_optimizers(facts(device).fused_optimizer)
-    for network in model.networks.values():
-        if choices.compile.value:
+    if train:
+        model.make_optimizers(facts(device).fused_optimizer)
+    if choices.compile.value:
+        for network in model.networks.values():
             network.forward = torch.compile(network.forward, dynamic=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -104,11 +103,12 @@ def prepare(model: Model, average: Average | None, choices: Choices, *, determin
 
 
 def ready_model(recipe: Recipe, device_flag: str, precision_flag: Precision) -> tuple[Model, Choices]:
-    """A model to translate with: eager, on its device, weights still to be loaded into `model.networks`."""
+    """A model to use: its used networks alone, eager, on their device, weights still to be loaded."""
     model = build_model(recipe)
+    model.networks = {name: model.networks[name] for name in model.used}
     device = choose_device(device_flag)
     precision = choose_precision(precision_flag, device.value)
-    eager = Choice(False, "translating does not wait for a compiler")
+    eager = Choice(False, "using a model does not wait for a compiler")
     choices = Choices(device, precision, facts(device.value).channels_last, eager)
-    prepare(model, None, choices, deterministic=False)
+    prepare(model, None, choices, train=False)
     return model, choices

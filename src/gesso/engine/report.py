@@ -6,8 +6,8 @@ is young, and again after an interruption. figures.py makes tables and curves; r
 and report.js decide how they look.
 """
 
+import dataclasses
 import json
-import math
 import os
 import re
 import shlex
@@ -26,7 +26,7 @@ from gesso.engine.figures import Clock
 from gesso.engine.runlog import Record, read_log
 from gesso.errors import CheckpointError, UsageError
 from gesso.files import write_atomically
-from gesso.recipe import Recipe
+from gesso.recipe import as_flag, as_value, from_json
 from gesso.restoring import flat
 
 PATIENCE = 15 * 60.0
@@ -202,32 +202,21 @@ def _png_size(path: Path) -> tuple[int, int] | None:
     return (width, height) if width and height else None
 
 
-def _changed(values: dict[str, Any], warnings: list[str]) -> list[tuple[str, str, str]]:
-    """The flags in which a recipe differs from its model's defaults: (flag, value, default)."""
+def _changed(values: dict[str, Any], warnings: list[str]) -> list[tuple[str, str]]:
+    """Where a recipe differs from its model's defaults: (the flag as one would type it, the default)."""
     if not values:
         return []
     try:
-        recipe = Recipe.from_json(json.dumps(values))
+        recipe = from_json(json.dumps(values))
     except CheckpointError as error:
         warnings.append(f"recipe.json: {error}.")
         return []
-    ours, default = (flat(json.loads(r.to_json())) for r in (recipe, type(recipe)(recipe=recipe.recipe)))
+    ours, default = (flat(dataclasses.asdict(r)) for r in (recipe, type(recipe)(recipe=recipe.recipe)))
     return [
-        (f"--{flag.replace('_', '-')}", _plain(value), _plain(default[flag]))
+        (as_flag(flag, value), as_flag(flag, not value) if isinstance(value, bool) else as_value(default[flag]))
         for flag, value in ours.items()
         if value != default[flag]
     ]
-
-
-def _plain(value: Any) -> str:
-    """A flag's value as a user would write it."""
-    if isinstance(value, list):
-        return " ".join(map(str, value)) or "none"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, float) and math.isfinite(value):
-        return f"{value:g}"
-    return str(value)
 
 
 def _lines(text: Any) -> list[str]:

@@ -19,7 +19,7 @@ from gesso.engine import checkpoint
 from gesso.engine.checkpoint import list_checkpoints
 from gesso.errors import CheckpointError, UsageError
 from gesso.files import disk_errors, write_atomically
-from gesso.recipe import BUILTIN_STREETS, Recipe, differences
+from gesso.recipe import BUILTIN_STREETS, Recipe, differences, from_json
 
 RECIPE = checkpoint.RECIPE
 ENVIRONMENT, LOG, METRICS = "environment.json", "log.jsonl", "metrics.json"
@@ -99,7 +99,7 @@ def read_recipe(path: Path) -> Recipe:
     except (OSError, UnicodeDecodeError):
         raise CheckpointError(f"{path}: not a run, there is no readable {RECIPE} in it") from None
     try:
-        return Recipe.from_json(text)
+        return from_json(text)
     except CheckpointError as error:
         raise CheckpointError(f"{path / RECIPE}: {error}") from None
 

@@ -52,6 +52,19 @@ def restore(model: Model, average: Average | None, found: Checkpoint) -> None:
         raise CheckpointError(f"{found.path}: of another model, its training state does not fit: {error}") from None
 
 
+def load_for_use(model: Model, found: Checkpoint) -> bool:
+    """The checkpoint's networks that are used, averaged ones where it has them, into `model`; whether it had."""
+    if found.model != model.config.model:
+        raise CheckpointError(f"{found.path}: a checkpoint of {found.model}, not of {model.config.model}")
+    averaged = any(name.endswith(AVERAGED) for name in found.weights)
+    for name in model.used:
+        key = name + AVERAGED if averaged else name
+        if key not in found.weights:
+            raise CheckpointError(f"{found.path}: it has no network {key}")
+        load_into(model.networks[name], found.weights[key], f"{found.path}/{key}.safetensors")
+    return averaged
+
+
 def load_weights(networks: dict[str, nn.Module], found: Checkpoint) -> None:
     """Load each of `networks` from `found`. CheckpointError where one is missing or of another shape."""
     for name, network in networks.items():
@@ -100,13 +113,6 @@ def find_checkpoint(path: Path, which: str = "latest") -> Checkpoint:
         raise CheckpointError(f"{path}: there is no such run or checkpoint")
     read_recipe(path)
     return checkpoint.find(path, which, say)
-
-
-def run_of(path: Path) -> Path:
-    """The run folder that `path` is, or that the checkpoint at `path` lies in."""
-    if (path / checkpoint.MANIFEST).exists():
-        return path.resolve().parents[1]
-    return path
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ numbers) is a function of that count. So a run that was killed anywhere and resu
 ends in the same weights as one that was not.
 """
 
+import dataclasses
 import math
 import signal
 import threading
@@ -21,25 +22,25 @@ from typing import Any
 import torch
 
 from gesso.data import order
-from gesso.data.batches import Batches
-from gesso.data.sources import evaluation_split, existing_splits, open_source
-from gesso.data.store import Store, evaluation_fit, open_store, training_fit
+from gesso.data.shards_bytes import is_url
+from gesso.data.single import class_names
+from gesso.data.sources import root_of
+from gesso.data.stream import Stream
 from gesso.engine import checkpoint, state
 from gesso.engine.average import Average
-from gesso.engine.evaluate import evaluate, headline
+from gesso.engine.feeding import open_feed
 from gesso.engine.finish import finish
+from gesso.engine.judging import Judge, open_judge
 from gesso.engine.launch import Choices, choose, prepare
 from gesso.engine.report import write_report
 from gesso.engine.runs import default_name, lock_run, open_run, read_environment, read_recipe, write_environment
 from gesso.engine.schedule import rate
-from gesso.engine.sheets import sheet, write_sheet
+from gesso.engine.sheets import write_sheet
 from gesso.engine.track import Meter, Narrator, check_trackers, say
 from gesso.errors import UsageError
-from gesso.metrics.paired import PAIRED
 from gesso.models import build_model
 from gesso.models.base import Model, Networks
-from gesso.progress import Bar
-from gesso.recipe import Recipe
+from gesso.recipe import BUILTIN_STREETS, ClassData, Recipe
 
 
 @dataclass
@@ -51,9 +52,9 @@ class Session:
     model: Model
     average: Average | None
     choices: Choices
-    test_store: Store
+    judge: Judge
     narrator: Narrator
-    batches: Batches
+    batches: Stream[Any]
     images: int
     saved_at: int
     total: int
@@ -92,7 +93,7 @@ def train(recipe: Recipe, *, runs: Path | str = "runs", name: str = "", overwrit
     """
     recipe = recipe.checked()
     check_trackers(recipe)
-    existing_splits(recipe.data)  # a missing folder is named before anything is made
+    recipe = located(recipe)
     opened = open_run(Path(runs) / (name or default_name(recipe)), recipe, overwrite=overwrite)
     with ExitStack() as closing:
         closing.callback(opened.lock.release)
@@ -102,6 +103,20 @@ def train(recipe: Recipe, *, runs: Path | str = "runs", name: str = "", overwrit
         rows = _end(session, finished)
         write_report(session.run)
         return Run(session.run, finished, rows)
+
+
+def located(recipe: Recipe) -> Recipe:
+    """`recipe` with what the data set says: its place, written out from the root of the file system so that a resume
+    may start from any folder, and its classes. DataError where there is no such data set."""
+    data = recipe.data
+    if isinstance(data, ClassData):
+        data = dataclasses.replace(data, names=class_names(data))
+        recipe = dataclasses.replace(recipe, data=data)
+        if data.synthetic:
+            return recipe
+    if data.root == BUILTIN_STREETS or is_url(data.root):
+        return recipe
+    return dataclasses.replace(recipe, data=dataclasses.replace(data, root=str(root_of(data).resolve())))
 
 
 def resume(run: Path, *, epochs: float | None = None) -> Run:
@@ -144,7 +159,7 @@ def _loop(s: Session, stop: threading.Event) -> bool:
         rng = order.random(recipe.seed, order.STEP, s.images)
         torch.manual_seed(int(rng.integers(2**62)))  # dropout
 
-        losses = model.train_step(model.padded(next(s.batches)), rng)
+        losses = model.train_step(next(s.batches), rng)
 
         if s.average:
             s.average.update(model.networks, step, s.images + step)
@@ -177,20 +192,20 @@ def _due(before: int, now: int, every: int) -> bool:
 def _open(recipe: Recipe, run: Path, closing: ExitStack) -> Session:
     began = time.monotonic()
     model = build_model(recipe)
-    store, test_store = _stores(recipe, unpaired=not model.aligned)
-    scored = [f"{direction}/{name}" for direction in model.translations for name in PAIRED]
-    best_score(recipe, dict.fromkeys(scored, 0.0) if test_store.source.paired else {})  # refused before the first step
-    per_epoch = max(store.source.counts.values())
+    judge = open_judge(model, "auto", say)
+    best_score(recipe, judge)  # refused before the first step
+    feed = open_feed(model, say)
+    per_epoch = recipe.epoch_images(feed.images)
     total = round(recipe.epochs * per_epoch)
     model.initialize(recipe.seed)
-    average = Average({n: model.networks[n] for n in model.generators}, recipe.ema) if recipe.ema else None
+    average = Average({n: model.networks[n] for n in model.used}, recipe.ema, recipe.ema_ramp) if recipe.ema else None
     checkpoint.sweep(run)
     found = checkpoint.find(run, "latest", say) if checkpoint.list_checkpoints(run) else None
     if not found:
         state.start_from(model, average, recipe.start_from)
     environment = read_environment(run)
     choices = choose(recipe, model, total, environment.get("choices", {}) if found else {})
-    accelerator = prepare(model, average, choices, deterministic=recipe.deterministic)
+    accelerator = prepare(model, average, choices, train=True, deterministic=recipe.deterministic)
     if found:
         state.restore(model, average, found)
     else:
@@ -202,15 +217,7 @@ def _open(recipe: Recipe, run: Path, closing: ExitStack) -> Session:
     for what, choice in choices.as_dict().items():
         narrator.bar.say(f"{what}: {choice.value} ({choice.reason})")
     narrator.bar.say(f"{run}: {images} of {total} images seen, {per_epoch} an epoch")
-    batches = Batches(
-        store,
-        recipe.data,
-        aligned=model.aligned,
-        batch_size=recipe.batch_size,
-        seed=recipe.seed,
-        device=choices.device.value,
-        position=images,
-    )
+    batches = feed.stream(choices.device.value, images)
     closing.callback(batches.close)
     if not found:
         model.prepare(batches)
@@ -221,7 +228,7 @@ def _open(recipe: Recipe, run: Path, closing: ExitStack) -> Session:
         model=model,
         average=average,
         choices=choices,
-        test_store=test_store,
+        judge=judge,
         narrator=narrator,
         batches=batches,
         images=images,
@@ -233,32 +240,17 @@ def _open(recipe: Recipe, run: Path, closing: ExitStack) -> Session:
     )
 
 
-def _stores(recipe: Recipe, unpaired: bool) -> tuple[Store, Store]:
-    """The training images and those that are scored while training, each read once before the first step."""
-    data = recipe.data
-    split = evaluation_split(data, recipe.evaluation.split, ("val", "test"))
-    stores = []
-    for name, fit in (("train", training_fit(data)), (split, evaluation_fit(data))):
-        source = open_source(data, name, unpaired)
-        bar = Bar(f"reading {name}", len(source.units))
-        try:
-            stores.append(open_store(source, fit, data, bar.say, bar.update))
-        finally:
-            bar.close()
-    return stores[0], stores[1]
-
-
 def _evaluate(s: Session) -> bool:
     """Score the split for training. Whether the scores are the best so far, so that they must be saved."""
-    rows = evaluate(s.model, s.test_store, s.device, networks=s.judged)
+    rows = s.judge.rows(s.device, s.judged)
     if not rows:
         return False
-    scores = headline(rows)
+    scores = s.judge.headline(rows)
     s.narrator.scores(s.images, s.images / s.per_epoch, scores)
-    name = best_score(s.recipe, scores)
-    if name is None:
+    name = best_score(s.recipe, s.judge)
+    if name is None or name not in scores:
         return False
-    value, higher = scores[name], PAIRED[name.split("/")[-1]].higher_is_better
+    value, higher = scores[name], s.judge.scored[name]
     if not math.isfinite(value):
         return False
     before = s.best.get("value")
@@ -268,20 +260,21 @@ def _evaluate(s: Session) -> bool:
     return True
 
 
-def best_score(recipe: Recipe, scores: dict[str, float]) -> str | None:
-    """Which of `scores` chooses the best checkpoint. UsageError where the one asked for is not among them."""
+def best_score(recipe: Recipe, judge: Judge) -> str | None:
+    """Which score chooses the best checkpoint. UsageError where `judge` does not give the one asked for."""
     asked = recipe.checkpoints.best
     if asked == "none":
         return None
     if asked == "auto":
-        return next((name for name in scores if name.endswith("/L1")), None)
-    if asked not in scores:
-        raise UsageError(f"--checkpoints.best {asked}: not scored here; there are {', '.join(scores) or 'no scores'}")
+        return judge.preferred
+    if asked not in judge.scored:
+        there = ", ".join(judge.scored) or "no scores"
+        raise UsageError(f"--checkpoints.best {asked}: not scored here; there are {there}")
     return asked
 
 
 def _draw_sheet(s: Session) -> None:
-    picture = sheet(s.model, s.test_store, s.device, s.recipe.tracking.sheet_images, s.judged)
+    picture = s.judge.sheet(s.device, s.recipe.tracking.sheet_images, s.judged)
     file = write_sheet(s.run, s.images, picture)
     s.narrator.sheet(s.images, file, picture)
 

@@ -4,10 +4,17 @@ from typing import Any
 
 from gesso.models.base import Model
 from gesso.models.cyclegan import CycleGAN
+from gesso.models.dcgan import DCGAN
+from gesso.models.densenet import DenseNet
 from gesso.models.pix2pix import Pix2Pix
 from gesso.recipe import Recipe
 
-MODELS: dict[str, type[Any]] = {"cyclegan": CycleGAN, "pix2pix": Pix2Pix}
+MODELS: dict[str, type[Any]] = {
+    "cyclegan": CycleGAN,
+    "dcgan": DCGAN,
+    "densenet": DenseNet,
+    "pix2pix": Pix2Pix,
+}
 
 
 def build_model(recipe: Recipe) -> Model:

@@ -2,8 +2,7 @@
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -12,39 +11,25 @@ import torch
 from torch import Tensor, nn
 
 from gesso.devices import facts
-from gesso.networks.anysize import pad
-from gesso.networks.initialize import initialize
-from gesso.recipe import Adam, Discriminator, Generator, Recipe
+from gesso.recipe import Recipe
 
 Batch = dict[str, Tensor]
 Networks = dict[str, nn.Module]
 
 
-@dataclass(frozen=True)
-class Translation:
-    """One direction in which a model translates: the domains' names and the network that does it."""
-
-    source: str
-    target: str
-    network: str
-
-
 class Model(ABC):
     """Networks, their optimizers and one training step.
 
-    networks      by name, each called as a plain module; precision, compilation and devices are put around
-                  them from outside, so a step reads like the paper
-    optimizers    by name; the loop sets their learning rates, each group's "initial_lr" times the schedule
-    generators    names of the networks that translate, and that weight averaging follows
-    translations  by direction
+    networks    by name, each called as a plain module; precision, compilation and devices are put around
+                them from outside, so a step reads like the paper
+    optimizers  by name; the loop sets their learning rates, each group's "initial_lr" times the schedule
+    used        names of the networks that are used after training, and that weight averaging follows
     """
 
+    config: Recipe
     networks: Networks
     optimizers: dict[str, torch.optim.Optimizer]
-    generators: tuple[str, ...]
-    translations: dict[str, Translation]
-    aligned: bool
-    """Whether A and B of a batch must belong together."""
+    used: tuple[str, ...]
 
     def __init__(self, recipe: Recipe, networks: Networks) -> None:
         self.config = recipe
@@ -52,13 +37,13 @@ class Model(ABC):
         self.optimizers = {}
 
     def initialize(self, seed: int) -> None:
-        """Draw every network's weights: a function of the seed and the network's name alone."""
+        """Draw every network's weights: a function of the seed and the network's place alone."""
         for place, (name, network) in enumerate(self.networks.items()):
-            config: Generator | Discriminator = (
-                self.config.generator if name in self.generators else self.config.discriminator
-            )
-            rng = torch.Generator().manual_seed(seed * 1000 + place)
-            initialize(network, config.init, config.init_gain, rng)
+            self.initialize_network(name, network, torch.Generator().manual_seed(seed * 1000 + place))
+
+    @abstractmethod
+    def initialize_network(self, name: str, network: nn.Module, rng: torch.Generator) -> None:
+        """Draw the weights of one network from `rng`."""
 
     @abstractmethod
     def make_optimizers(self, fused: bool) -> None:
@@ -66,22 +51,32 @@ class Model(ABC):
 
     @abstractmethod
     def train_step(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
-        """One step on `batch`; N×C×H×W in [-1, 1]. Gives the losses, detached, still on the device."""
+        """One step on `batch`; images are N×C×H×W in [-1, 1]. Gives the losses, detached, still on the device."""
 
     @abstractmethod
     def predict(self, batch: Batch, networks: Networks | None = None) -> dict[str, Tensor]:
-        """Every image that the model makes of `batch`, by name, such as fake_B. `networks`: others to use."""
+        """Everything that the model makes of `batch`, by name, such as fake_B. `networks`: others to use."""
+
+    @abstractmethod
+    def inputs(self) -> dict[str, Tensor]:
+        """For each network an input of one training image's worth, on the meta device: shapes without values."""
 
     @abstractmethod
     def forward_passes(self) -> dict[str, float]:
         """Forward passes of each network that one step's work is worth; a backward pass counts two."""
 
-    def padded(self, batch: Batch) -> Batch:
-        """`batch` with mirrored borders at the right and the bottom, until its sizes fit every network."""
-        multiple = max(getattr(network, "multiple", 1) for network in self.networks.values())
-        minimum = max(getattr(network, "minimum", 1) for network in self.networks.values())
-        minimum = -(-minimum // multiple) * multiple
-        return {role: pad(images, multiple, minimum) for role, images in batch.items()}
+    @property
+    def mode(self) -> str:
+        """How the networks behave when they are used: see `using`."""
+        return "eval"
+
+    gains_from_channels_last = False
+    """Whether its eager steps are faster channels_last even on devices that do not gain from it in general."""
+
+    @property
+    def uncompilable(self) -> str:
+        """Why the networks had better not be compiled; empty where nothing is against it."""
+        return ""
 
     def prepare(self, batches: Iterator[Batch]) -> None:  # noqa: B027
         """What is to be done once before the first step of a run, such as filling pools."""
@@ -93,24 +88,25 @@ class Model(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         assert not state
 
-    def descend(self, optimizer: str, loss: Tensor) -> None:
-        """One update of `optimizer` down the gradient of `loss`."""
+    def descend(self, optimizer: str, loss: Tensor, clip_norm: float = 0.0) -> None:
+        """One update of `optimizer` down the gradient of `loss`, whose norm is clipped to `clip_norm` if not 0."""
         self.optimizers[optimizer].zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        if self.config.optimizer.clip_norm:
+        if clip_norm:
             groups = self.optimizers[optimizer].param_groups
-            parameters = list(chain.from_iterable(group["params"] for group in groups))
-            nn.utils.clip_grad_norm_(parameters, self.config.optimizer.clip_norm)
+            nn.utils.clip_grad_norm_(list(chain.from_iterable(group["params"] for group in groups)), clip_norm)
         self.optimizers[optimizer].step()
 
 
-def adam(networks: Iterable[nn.Module], config: Adam, lr: float, fused: bool) -> torch.optim.Adam:
-    """Adam over the parameters of `networks`, remembering its base rate as "initial_lr"."""
-    parameters = list(chain.from_iterable(network.parameters() for network in networks))
-    optimizer = torch.optim.Adam(parameters, lr=lr, betas=(config.beta1, config.beta2), fused=fused)
+def remember_rates(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """`optimizer`, each group of which knows its base rate as "initial_lr"."""
     for group in optimizer.param_groups:
-        group["initial_lr"] = lr
+        group["initial_lr"] = group["lr"]
     return optimizer
+
+
+def parameters_of(networks: Iterable[nn.Module]) -> list[nn.Parameter]:
+    return list(chain.from_iterable(network.parameters() for network in networks))
 
 
 @contextlib.contextmanager
@@ -126,8 +122,8 @@ def frozen(*networks: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def translating(networks: Networks, mode: str, seed: int = 0) -> Iterator[None]:
-    """Inside, `networks` translate: no gradients, nothing of their state changes, the same call gives the same.
+def using(networks: Mapping[str, nn.Module], mode: str, seed: int = 0) -> Iterator[None]:
+    """Inside, `networks` are used: no gradients, nothing of their state changes, the same call gives the same.
 
     mode "eval"   no dropout, running statistics of batch norm
     mode "train"  dropout and the batch's own statistics, as pix2pix was evaluated (Isola et al. 2017, section
@@ -146,7 +142,7 @@ def translating(networks: Networks, mode: str, seed: int = 0) -> Iterator[None]:
             norm.track_running_stats = False
     devices = {parameter.device for network in networks.values() for parameter in network.parameters()}
     try:
-        # Translating a few images does not wait for a compiler.
+        # Using a model on a few images does not wait for a compiler.
         eager = torch.compiler.set_stance("force_eager")
         # The host's random numbers are forked anyhow.
         elsewhere = [device for device in devices if not facts(device).host]

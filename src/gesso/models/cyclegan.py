@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gesso.models.base import Batch, Model, Networks, Translation, adam, frozen, translating
+from gesso.models.base import Batch, Networks, frozen, using
 from gesso.models.gan import ImagePool, fake_loss, fooling_loss, real_loss
+from gesso.models.translation import Translation, Translator, adam
 from gesso.networks import build_discriminator, build_generator
 from gesso.recipe import CycleGANLoss, CycleGANRecipe
 
@@ -55,10 +56,10 @@ def identity_loss(loss: CycleGANLoss, t: Translated) -> dict[str, Tensor]:
     }
 
 
-class CycleGAN(Model):
+class CycleGAN(Translator):
     """Two generators, two discriminators, a pool of past fakes for each."""
 
-    generators = ("G_A", "G_B")
+    used = ("G_A", "G_B")
     translations = {"AtoB": Translation("A", "B", "G_A"), "BtoA": Translation("B", "A", "G_B")}  # noqa: RUF012
     aligned = False
     config: CycleGANRecipe
@@ -84,7 +85,8 @@ class CycleGAN(Model):
         }
 
     def train_step(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
-        translated = self._translate(batch["A"], batch["B"])
+        batch = self.padded(batch)
+        translated = self._translated(batch["A"], batch["B"])
         losses: dict[str, Tensor] = {}
         for phase in self.config.loss.order:
             if phase == "G":
@@ -93,7 +95,7 @@ class CycleGAN(Model):
                 losses |= self._discriminator_phase(translated, rng)
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def _translate(self, real_A: Tensor, real_B: Tensor) -> Translated:
+    def _translated(self, real_A: Tensor, real_B: Tensor) -> Translated:
         G_A, G_B = self.networks["G_A"], self.networks["G_B"]
         fake_B, fake_A = G_A(real_A), G_B(real_B)
         identity = self.config.loss.lambda_identity > 0
@@ -118,7 +120,7 @@ class CycleGAN(Model):
                 **cycle_loss(loss, t),
                 **identity_loss(loss, t),
             }
-            self.descend("G", torch.stack(list(losses.values())).sum())
+            self.descend("G", torch.stack(list(losses.values())).sum(), self.config.optimizer.clip_norm)
         return losses
 
     def _discriminator_phase(self, t: Translated, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -127,7 +129,7 @@ class CycleGAN(Model):
             name: self._judge(name, real, self.pools[name].exchange(fake, rng))
             for name, real, fake in (("D_A", t.real_B, t.fake_B), ("D_B", t.real_A, t.fake_A))
         }
-        self.descend("D", losses["D_A"] + losses["D_B"])
+        self.descend("D", losses["D_A"] + losses["D_B"], self.config.optimizer.clip_norm)
         return losses
 
     def _judge(self, name: str, real: Tensor, fake: Tensor) -> Tensor:
@@ -141,7 +143,7 @@ class CycleGAN(Model):
         rng = np.random.default_rng(0)  # a pool that is not full draws nothing
         while any(len(pool.images) < pool.size for pool in self.pools.values()):
             batch = self.padded(next(batches))
-            with translating(self.networks, "eval"):
+            with using(self.networks, "eval"):
                 made = self.predict({role: batch[role] for role in "AB"})
             for name, fake in (("D_A", made["fake_B"]), ("D_B", made["fake_A"])):
                 room = self.pools[name].size - len(self.pools[name].images)

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gesso.models.base import Batch, Model, Networks, Translation, adam, frozen
+from gesso.models.base import Batch, Networks, frozen
 from gesso.models.gan import ImagePool, fake_loss, fooling_loss, real_loss
+from gesso.models.translation import Translation, Translator, adam
 from gesso.networks import build_discriminator, build_generator
 from gesso.recipe import Pix2PixLoss, Pix2PixRecipe
 
@@ -34,13 +35,13 @@ def generator_loss(loss: Pix2PixLoss, judged_fake: Tensor, fake_B: Tensor, real_
     )
 
 
-class Pix2Pix(Model):
+class Pix2Pix(Translator):
     """One generator, and one discriminator that sees the source beside the real or the fake target (eq. 1).
 
     A batch's A is what the generator reads. `direction` BtoA swaps the domains before anything else sees them.
     """
 
-    generators = ("G",)
+    used = ("G",)
     aligned = True
     config: Pix2PixRecipe
 
@@ -67,6 +68,7 @@ class Pix2Pix(Model):
         }
 
     def train_step(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
+        batch = self.padded(batch)
         source, real = batch[self.source], batch[self.target]
         fake = self.networks["G"](source)
         losses: dict[str, Tensor] = {}
@@ -81,7 +83,7 @@ class Pix2Pix(Model):
         D = self.networks["D"]
         with frozen(D):
             loss = generator_loss(self.config.loss, D(torch.cat([source, fake], 1)), fake, real)
-            self.descend("G", loss.total)
+            self.descend("G", loss.total, self.config.optimizer.clip_norm)
         return {"G_GAN": loss.G_GAN, "G_L1": loss.G_L1}
 
     def _discriminator_phase(
@@ -91,7 +93,7 @@ class Pix2Pix(Model):
         past = self.pool.exchange(torch.cat([source, fake], 1), rng)
         D_fake = fake_loss(loss.gan, D(past))
         D_real = real_loss(loss.gan, D(torch.cat([source, real], 1)))
-        self.descend("D", (D_real + D_fake) * loss.discriminator_factor)
+        self.descend("D", (D_real + D_fake) * loss.discriminator_factor, self.config.optimizer.clip_norm)
         return {"D_real": D_real, "D_fake": D_fake}
 
     def predict(self, batch: Batch, networks: Networks | None = None) -> dict[str, Tensor]:

@@ -20,17 +20,17 @@ from gesso.data.batches import normalize, stack
 from gesso.data.folders import list_images
 from gesso.data.images import SUFFIXES, WRITABLE, is_sixteen_bit, quantized, read_image, resize, write_image
 from gesso.devices import choose_device, choose_precision, facts
-from gesso.engine.finish import load_for_use
 from gesso.engine.launch import ready_model
 from gesso.engine.runs import read_recipe
-from gesso.engine.state import find_checkpoint
+from gesso.engine.state import find_checkpoint, load_for_use
 from gesso.engine.track import say
 from gesso.errors import BadImage, UsageError
 from gesso.files import disk_errors
-from gesso.models.base import Model, Translation, translating
+from gesso.models.base import using
+from gesso.models.translation import Translation, Translator
 from gesso.networks.anysize import crop, pad
 from gesso.progress import Bar
-from gesso.recipe import Direction, Precision, Recipe
+from gesso.recipe import Direction, Precision, TranslationRecipe
 
 SAME_FORMAT = "same"
 READ_AHEAD = 8
@@ -99,10 +99,13 @@ def translate_folder(
         raise UsageError(f"--resize {resize}: must be 0 or more")
     found = find_checkpoint(run, checkpoint)
     recipe = read_recipe(run)
+    if not isinstance(recipe, TranslationRecipe):
+        raise UsageError(f"{run}: a {recipe.model} does not translate; translate wants a cyclegan or a pix2pix")
     jobs, skipped = _jobs(inputs, out, suffix, existing)
     coarse = choose_precision(precision, choose_device(device).value).value != "fp32"
     fine = precision == "auto" and coarse and _sixteen_bits_through(jobs, max_pixels)
     model, choices = ready_model(recipe, device, "fp32" if fine else precision)
+    assert isinstance(model, Translator)
     averaged = load_for_use(model, found)
     translation = _translation(model, direction)
     _check_formats(jobs, {"A": recipe.data.channels_a, "B": recipe.data.channels_b}[translation.target], suffix)
@@ -139,9 +142,9 @@ class _Work:
 
     def __init__(
         self,
-        model: Model,
+        model: Translator,
         translation: Translation,
-        recipe: Recipe,
+        recipe: TranslationRecipe,
         device: torch.device,
         mode: str,
         longest: int,
@@ -210,7 +213,7 @@ class _Work:
         images = torch.cat([loaded.image for loaded in batch]).to(self._device)
         shape = (images.shape[2], images.shape[3])
         multiple, minimum = int(self._network.multiple), int(self._network.minimum)  # type: ignore[arg-type]
-        with translating(self._networks, self._mode):
+        with using(self._networks, self._mode):
             made = crop(self._network(pad(images, multiple, minimum)), shape)
         return [_picture(image, loaded) for image, loaded in zip(made.float().cpu(), batch, strict=True)]
 
@@ -233,7 +236,7 @@ def _sixteen_bits_through(jobs: list[Job], max_pixels: int) -> bool:
     return False
 
 
-def _translation(model: Model, direction: Direction | None) -> Translation:
+def _translation(model: Translator, direction: Direction | None) -> Translation:
     there = model.translations
     if direction is None:
         return next(iter(there.values()))

@@ -4,6 +4,15 @@ from collections.abc import Callable
 
 from gesso.recipe import Recipe
 from gesso.recipes.cyclegan import cyclegan, cyclegan_demo, cyclegan_gaudi, cyclegan_mindspore
+from gesso.recipes.dcgan import dcgan, dcgan_demo, dcgan_msls
+from gesso.recipes.densenet import (
+    densenet121,
+    densenet161,
+    densenet169,
+    densenet201,
+    densenet_bc_cifar,
+    densenet_demo,
+)
 from gesso.recipes.pix2pix import pix2pix, pix2pix_demo, pix2pix_resnet9
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
@@ -14,4 +23,13 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "cyclegan-gaudi": cyclegan_gaudi,
     "cyclegan-mindspore": cyclegan_mindspore,
     "cyclegan-demo": cyclegan_demo,
+    "dcgan": dcgan,
+    "dcgan-msls": dcgan_msls,
+    "dcgan-demo": dcgan_demo,
+    "densenet121": densenet121,
+    "densenet161": densenet161,
+    "densenet169": densenet169,
+    "densenet201": densenet201,
+    "densenet-bc-cifar": densenet_bc_cifar,
+    "densenet-demo": densenet_demo,
 }

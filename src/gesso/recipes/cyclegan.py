@@ -8,12 +8,12 @@ from gesso.recipe import (
     Checkpoints,
     CycleGANLoss,
     CycleGANRecipe,
-    Data,
     Discriminator,
     Evaluation,
     Generator,
     Schedule,
     Tracking,
+    TranslationData,
 )
 
 
@@ -80,7 +80,7 @@ def cyclegan_demo() -> CycleGANRecipe:
     """
     return CycleGANRecipe(
         recipe="cyclegan-demo",
-        data=Data(root=BUILTIN_STREETS, load_size=72, crop_size=64, train_subset=400, evaluate_subset=60),
+        data=TranslationData(root=BUILTIN_STREETS, load_size=72, crop_size=64, train_subset=400, evaluate_subset=60),
         epochs=10,
         batch_size=1,
         generator=Generator(ngf=16, blocks=3),

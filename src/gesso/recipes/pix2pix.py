@@ -6,13 +6,13 @@ from gesso.recipe import (
     BUILTIN_STREETS,
     Adam,
     Checkpoints,
-    Data,
     Discriminator,
     Evaluation,
     Generator,
     Pix2PixLoss,
     Pix2PixRecipe,
     Tracking,
+    TranslationData,
 )
 
 
@@ -62,7 +62,7 @@ def pix2pix_demo() -> Pix2PixRecipe:
     return Pix2PixRecipe(
         recipe="pix2pix-demo",
         direction="BtoA",
-        data=Data(root=BUILTIN_STREETS, load_size=72, crop_size=64, train_subset=600, evaluate_subset=60),
+        data=TranslationData(root=BUILTIN_STREETS, load_size=72, crop_size=64, train_subset=600, evaluate_subset=60),
         epochs=16,
         batch_size=4,
         generator=Generator(kind="unet", ngf=32, depth=6, norm="instance"),

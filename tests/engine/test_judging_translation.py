@@ -11,20 +11,21 @@ from conftest import toy
 from gesso.data.images import write_image
 from gesso.data.sources import open_source
 from gesso.data.store import Store, evaluation_fit, open_store
-from gesso.engine.evaluate import evaluate, same_sized
+from gesso.engine.judging.translation import TranslationJudge, same_sized
 from gesso.models import build_model
-from gesso.models.base import Model
-from gesso.recipe import Data
+from gesso.models.translation import Translator
+from gesso.recipe import TranslationData
 
 CPU = torch.device("cpu")
 
 
-def store_of(data: Data) -> Store:
+def store_of(data: TranslationData) -> Store:
     return open_store(open_source(data, "val", True), evaluation_fit(data), data, lambda line: None)
 
 
-def model_that_answers(answer, pairs: Path, data: Data) -> Model:  # type: ignore[no-untyped-def]
+def model_that_answers(answer, pairs: Path, data: TranslationData) -> Translator:  # type: ignore[no-untyped-def]
     model = build_model(toy("cyclegan", pairs, data=data))
+    assert isinstance(model, Translator)
     model.predict = lambda batch, networks=None: answer(batch)  # type: ignore[method-assign]
     return model
 
@@ -34,8 +35,8 @@ def negative(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def test_right_answers_score_perfectly_and_baselines_do_not(pairs: Path) -> None:
-    data = Data(root=str(pairs), load_size=32, crop_size=32)
-    rows = evaluate(model_that_answers(negative, pairs, data), store_of(data), CPU)
+    data = TranslationData(root=str(pairs), load_size=32, crop_size=32)
+    rows = TranslationJudge(model_that_answers(negative, pairs, data), store_of(data)).rows(CPU)
     by_method = {(row["direction"], row["method"]): row for row in rows}
     assert len(rows) == 6
     for direction in ("AtoB", "BtoA"):
@@ -46,9 +47,9 @@ def test_right_answers_score_perfectly_and_baselines_do_not(pairs: Path) -> None
 
 
 def test_mean_target_is_the_mean_of_the_scored_targets(pairs: Path) -> None:
-    data = Data(root=str(pairs), load_size=32, crop_size=32)
+    data = TranslationData(root=str(pairs), load_size=32, crop_size=32)
     store = store_of(data)
-    rows = evaluate(model_that_answers(negative, pairs, data), store, CPU)
+    rows = TranslationJudge(model_that_answers(negative, pairs, data), store).rows(CPU)
     targets = np.stack([store.get(("B", i)) for i in range(4)]).astype(float)
     expected = np.abs(targets - targets.mean(0)).mean() / 255
     assert next(row["L1"] for row in rows if row["method"] == "mean target") == pytest.approx(expected, abs=1e-5)
@@ -56,9 +57,9 @@ def test_mean_target_is_the_mean_of_the_scored_targets(pairs: Path) -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
 def test_scores_do_not_depend_on_the_batch(batch_size: int, pairs: Path) -> None:
-    data = Data(root=str(pairs), load_size=32, crop_size=32)
+    data = TranslationData(root=str(pairs), load_size=32, crop_size=32)
     model = model_that_answers(lambda batch: {name: -images for name, images in negative(batch).items()}, pairs, data)
-    rows = evaluate(model, store_of(data), CPU, batch_size=batch_size)
+    rows = TranslationJudge(model, store_of(data)).rows(CPU, batch_size=batch_size)
     assert [row["L1"] for row in rows if row["method"] == "gesso"] == pytest.approx(
         [row["L1"] for row in rows if row["method"] == "input copied"]
     )
@@ -70,7 +71,7 @@ def test_pairs_of_mixed_sizes_are_scored_where_only_targets_differ(pairs: Path, 
             (tmp_path / role / split).mkdir(parents=True)
             for i, side in enumerate((32, 32, 32) if role == "A" else (32, 40, 32)):
                 write_image(tmp_path / role / split / f"{i}.png", np.full((side, side, 3), 10 * i, np.uint8))
-    data = Data(root=str(tmp_path), preprocess="none", crop_size=32)
-    rows = evaluate(model_that_answers(negative, pairs, data), store_of(data), CPU)
+    data = TranslationData(root=str(tmp_path), preprocess="none", crop_size=32)
+    rows = TranslationJudge(model_that_answers(negative, pairs, data), store_of(data)).rows(CPU)
     assert len(rows) == 6
     assert list(same_sized(store_of(data), ("A", "B"), 8)) == [[0], [1], [2]]

@@ -1,0 +1,110 @@
+"""What each model is trained on: the images, found good before the first step, and the stream of batches from them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gesso.data.batches import Batches
+from gesso.data.fits import class_fit, image_fit
+from gesso.data.samples import Samples
+from gesso.data.single import ROLE, ClassSource, open_classes, open_images
+from gesso.data.sources import Source, open_source
+from gesso.data.store import Fit, Store, open_store, training_fit
+from gesso.data.stream import Stream
+from gesso.models.base import Model
+from gesso.models.dcgan import DCGAN
+from gesso.models.densenet import DenseNet
+from gesso.models.translation import Translator
+from gesso.progress import Bar, Say
+from gesso.recipe import Data
+
+
+@dataclass(frozen=True)
+class Feed:
+    """The training images of a run."""
+
+    images: int
+    """How many there are, of the larger domain where there are two."""
+    stream: Callable[[torch.device, int], Stream[Any]]
+    """Batches on a device from a position on."""
+
+
+def open_feed(model: Model, say: Say) -> Feed:
+    """The training images of `model`'s recipe. DataError where they are missing or cannot be read."""
+    return FEEDS[model.config.model](model, say)
+
+
+def _translation(model: Translator, say: Say) -> Feed:
+    recipe, data = model.config, model.config.data
+    store = _opened(open_source(data, "train", not model.aligned), training_fit(data), data, say)
+
+    def stream(device: torch.device, position: int) -> Batches:
+        return Batches(
+            store,
+            data,
+            aligned=model.aligned,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            device=device,
+            position=position,
+        )
+
+    return Feed(max(store.source.counts.values()), stream)
+
+
+def _images(model: DCGAN, say: Say) -> Feed:
+    recipe, data = model.config, model.config.data
+    fit, view = image_fit(data)
+    store = _opened(open_images(data, "train"), fit, data, say)
+
+    def stream(device: torch.device, position: int) -> Samples:
+        return Samples(
+            store,
+            view,
+            class_of=None,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            device=device,
+            workers=data.workers,
+            position=position,
+        )
+
+    return Feed(store.source.counts[ROLE], stream)
+
+
+def _classes(model: DenseNet, say: Say) -> Feed:
+    recipe, data = model.config, model.config.data
+    fit, view = class_fit(data)
+    with Bar(f"reading {data.train_split}", 1) as bar:
+        source = open_classes(data, data.train_split, say, bar.update)
+    store = _opened(source, fit, data, say)
+    kept: ClassSource = store.source  # type: ignore[assignment]  # without what could not be read
+
+    def stream(device: torch.device, position: int) -> Samples:
+        return Samples(
+            store,
+            view,
+            class_of=kept.class_of,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            device=device,
+            workers=data.workers,
+            position=position,
+        )
+
+    return Feed(store.source.counts[ROLE], stream)
+
+
+def _opened(source: Source, fit: Fit, data: Data, say: Say) -> Store:
+    with Bar(f"reading {source.split}", len(source.units)) as bar:
+        return open_store(source, fit, data, say, bar.update)
+
+
+FEEDS: dict[str, Callable[[Any, Say], Feed]] = {
+    "cyclegan": _translation,
+    "dcgan": _images,
+    "densenet": _classes,
+    "pix2pix": _translation,
+}

@@ -1,0 +1,26 @@
+"""How each model is judged. To judge another kind of model, write a `Judge` and its line in the table."""
+
+from collections.abc import Callable
+from typing import Any
+
+from gesso.engine.judging.base import OURS, Judge, Row, columns
+from gesso.engine.judging.classification import open_classification_judge
+from gesso.engine.judging.generation import open_generation_judge
+from gesso.engine.judging.translation import open_translation_judge
+from gesso.models.base import Model
+from gesso.progress import Say
+
+__all__ = ["JUDGES", "OURS", "Judge", "Row", "columns", "open_judge"]
+
+JUDGES: dict[str, Callable[[Any, str, Say], Judge]] = {
+    "cyclegan": open_translation_judge,
+    "dcgan": open_generation_judge,
+    "densenet": open_classification_judge,
+    "pix2pix": open_translation_judge,
+}
+
+
+def open_judge(model: Model, split: str, say: Say) -> Judge:
+    """The judge of `model` on `split`: train, val or test; "auto" is the split to watch while training, "held out" the
+    one to report, so that a checkpoint is not reported on what chose it. DataError where there is none."""
+    return JUDGES[model.config.model](model, split, say)

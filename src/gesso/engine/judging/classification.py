@@ -1,0 +1,142 @@
+"""Judging classifiers: top-1 and top-5 accuracy beside the answer that is always the most frequent class."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from gesso.data.fits import scored_fit
+from gesso.data.single import ROLE, ClassSource, class_splits, open_classes
+from gesso.data.store import Store, open_store
+from gesso.engine.judging.base import OURS, Judge, Row
+from gesso.engine.judging.translation import images_of
+from gesso.engine.sheets import GAP, spread, to_uint8
+from gesso.errors import DataError
+from gesso.metrics.classification import class_accuracy, confusion, correct
+from gesso.models.base import Networks, using
+from gesso.models.densenet import DenseNet
+from gesso.progress import Bar, Progress, Say, silent
+
+BASELINE = "most frequent"
+CAPTION = 12
+RIGHT, WRONG = (0, 128, 60), (190, 30, 30)
+LARGEST_MATRIX = 100
+"""Classes up to which the whole confusion matrix is kept with the scores."""
+
+
+def open_classification_judge(model: DenseNet, split: str, say: Say) -> "ClassificationJudge":
+    data = model.config.data
+    there = class_splits(data)
+    if split == "auto":
+        wanted = data.evaluate_split if model.config.evaluation.split == "auto" else model.config.evaluation.split
+    elif split == "held out":
+        wanted = "test" if "test" in there else data.evaluate_split
+    else:
+        wanted = split
+    if wanted not in there:
+        if split not in ("auto", "held out") or data.train_split not in there:
+            raise DataError(f"{data.root}: no {wanted} split here; there is {', '.join(there) or 'none'}")
+        wanted = data.train_split
+    with Bar(f"reading {wanted}", 1) as bar:
+        source = open_classes(data, wanted, say, bar.update)
+        store = open_store(source, scored_fit(data), data, say, bar.update)
+    return ClassificationJudge(model, store)
+
+
+class ClassificationJudge(Judge):
+    """A classifier on the images of `store`, whose source has classes."""
+
+    model: DenseNet
+
+    def __init__(self, model: DenseNet, store: Store) -> None:
+        super().__init__(model)
+        self.split = store.source.split
+        self._store = store
+        self._source: ClassSource = store.source  # type: ignore[assignment]
+        self.scored = {"top1": True, "top5": True, "loss": False}
+        self.preferred = "top1"
+        self._matrix: Tensor | None = None
+
+    def rows(
+        self, device: torch.device, networks: Networks | None = None, batch_size: int = 8, progress: Progress = silent
+    ) -> list[Row]:
+        count, classes = self._store.source.counts[ROLE], self.model.classes
+        among = (1, min(5, classes))
+        right = torch.zeros(2, dtype=torch.int64)
+        self._matrix = torch.zeros(classes, classes, dtype=torch.int64)
+        loss = 0.0
+        for start in range(0, count, batch_size):
+            run = range(start, min(count, start + batch_size))
+            labels = self._labels(run)
+            logits = self._logits(run, device, networks)
+            right += correct(logits, labels, among)
+            self._matrix += confusion(labels, logits.argmax(1), classes)
+            loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+            progress(run.stop, count)
+        per_class = self._matrix.sum(1).sort(descending=True).values
+        baseline = {"top1": int(per_class[0]) / count, "top5": int(per_class[: among[1]].sum()) / count}
+        top1, top5 = (right.double() / count).tolist()
+        return [
+            {"direction": "", "method": OURS, "top1": top1, "top5": top5, "loss": loss / count},
+            {"direction": "", "method": BASELINE, **baseline},
+        ]
+
+    def _labels(self, run: range) -> Tensor:
+        return torch.tensor([self._source.class_of(i) for i in run])
+
+    def _logits(self, run: range, device: torch.device, networks: Networks | None) -> Tensor:
+        """N×K float32 on the CPU."""
+        networks = networks or self.model.networks
+        images = images_of(self._store, ROLE, list(run), device)
+        with using({"net": networks["net"]}, "eval"):
+            return self.model.predict({"image": images}, networks)["logits"].cpu()
+
+    def details(self) -> dict[str, Any]:
+        """Per class: name, images, accuracy; and the confusion matrix, rows the truth, where it is not too large."""
+        if self._matrix is None:
+            return {}
+        accuracy = class_accuracy(self._matrix)
+        images = self._matrix.sum(1)
+        names = self._source.classes
+        classes = [
+            {"class": name, "images": int(n), "accuracy": float(a) if int(n) else None}
+            for name, n, a in zip(names, images, accuracy, strict=True)
+        ]
+        small = len(names) <= LARGEST_MATRIX
+        return {"classes": classes, **({"confusion": self._matrix.tolist()} if small else {})}
+
+    def protocol(self) -> list[str]:
+        source, data = self._store.source, self.model.config.data
+        return [
+            f"data: {source.name}, split {source.split}, {source.counts[ROLE]} images, {self.model.classes} classes",
+            f"preparation: shorter side to {data.resize} px (antialiased), centre crop {data.image_size} px, one crop",
+            "top1, top5: share of the images whose class is the likeliest, among the five likeliest; higher is better",
+            f"{BASELINE}: the split's own most frequent classes as every answer",
+        ]
+
+    def sheet(self, device: torch.device, images: int, networks: Networks | None = None) -> np.ndarray:
+        """images×images pictures, the likeliest class under each: green where it is right, red where not."""
+        side = self.model.config.data.image_size
+        chosen = spread(self._store.source.counts[ROLE], images * images)
+        cell = side + CAPTION + GAP
+        rows = -(-len(chosen) // images)
+        canvas = Image.new("RGB", (images * (side + GAP) - GAP, rows * cell - GAP), "white")
+        draw = ImageDraw.Draw(canvas)
+        for place, i in enumerate(chosen):
+            x, y = place % images * (side + GAP), place // images * cell
+            picture = to_uint8(images_of(self._store, ROLE, [i], torch.device("cpu"))[0])
+            canvas.paste(Image.fromarray(picture), (x, y))
+            likeliest = int(self._logits(range(i, i + 1), device, networks).argmax())
+            colour = RIGHT if likeliest == self._source.class_of(i) else WRONG
+            name = self._source.classes[likeliest]
+            while name and draw.textlength(name) > side:
+                name = name[:-1]
+            draw.text((x, y + side), name, fill=colour)
+        return np.asarray(canvas)
+
+    def write_gallery(self, run: Path, device: torch.device) -> None:
+        """Nothing: the report shows the confusion matrix instead."""

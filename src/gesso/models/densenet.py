@@ -1,0 +1,128 @@
+"""DenseNet: the class of an image. Huang, Liu, van der Maaten & Weinberger 2017, arXiv 1608.06993."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gesso.models.base import Batch, Model, Networks, remember_rates
+from gesso.models.mixing import cutmix, mixup
+from gesso.networks.densenet import DenseNet as Network
+from gesso.networks.initialize import initialize_classifier
+from gesso.recipe import ClassificationLoss, DenseNetRecipe, Optimizer
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def classification_loss(loss: ClassificationLoss, logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of N×K `logits`; `target` is N classes, or N×K probabilities where images were mixed."""
+    return F.cross_entropy(logits, target, label_smoothing=loss.label_smoothing)
+
+
+class DenseNet(Model):
+    """One network; `train_step` takes {"image", "label"}."""
+
+    config: DenseNetRecipe
+    gains_from_channels_last = True
+    used = ("net",)
+
+    def __init__(self, recipe: DenseNetRecipe) -> None:
+        data, config = recipe.data, recipe.network
+        self.classes = len(data.names) or data.classes
+        network = Network(
+            blocks=config.blocks,
+            growth=config.growth,
+            initial=config.initial,
+            bottleneck=config.bottleneck,
+            compression=config.compression,
+            dropout=config.dropout,
+            classes=self.classes,
+            channels=data.channels,
+            stem=config.stem,
+            memory_efficient=config.memory_efficient,
+        )
+        super().__init__(recipe, {"net": network})
+
+    def initialize_network(self, name: str, network: nn.Module, rng: torch.Generator) -> None:
+        initialize_classifier(network, rng)
+
+    def make_optimizers(self, fused: bool) -> None:
+        self.optimizers = {"net": make_optimizer(self.networks["net"], self.config.optimizer, fused)}
+
+    def train_step(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
+        images, labels = batch["image"], batch["label"]
+        mixed, target = self._mixed(images, labels, rng)
+        logits: Tensor = self.networks["net"](self.normalized(mixed))
+        loss = classification_loss(self.config.loss, logits, target)
+        self.descend("net", loss, self.config.optimizer.clip_norm)
+        right = (logits.detach().argmax(1) == labels).float().mean()
+        return {"loss": loss.detach(), "train_top1": right}
+
+    def _mixed(self, images: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        loss = self.config.loss
+        ways = [(mix, alpha) for mix, alpha in ((mixup, loss.mixup), (cutmix, loss.cutmix)) if alpha]
+        if not ways:
+            return images, labels
+        mix, alpha = ways[int(rng.integers(len(ways)))]
+        return mix(images, labels, self.classes, alpha)
+
+    def normalized(self, images: Tensor) -> Tensor:
+        """N×C×H×W in [-1, 1] as the network wants them."""
+        if self.config.data.normalization == "half":
+            return images
+        mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+        return ((images + 1) / 2 - mean) / std
+
+    def predict(self, batch: Batch, networks: Networks | None = None) -> dict[str, Tensor]:
+        """{"image"} to {"logits": N×K}."""
+        return {"logits": (networks or self.networks)["net"](self.normalized(batch["image"])).float()}
+
+    def inputs(self) -> dict[str, Tensor]:
+        data = self.config.data
+        return {"net": torch.empty(1, data.channels, data.image_size, data.image_size, device="meta")}
+
+    def forward_passes(self) -> dict[str, float]:
+        return {"net": 3}
+
+    @property
+    def uncompilable(self) -> str:
+        return "every dense layer has a shape of its own, and compiling them all takes many minutes"
+
+
+def make_optimizer(network: nn.Module, config: Optimizer, fused: bool) -> torch.optim.Optimizer:
+    """The optimizer that `config` asks for, with weight decay on the weights that it names."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    decayed = [p for p in parameters if config.decay_all or p.dim() > 1]
+    spared = [p for p in parameters if not config.decay_all and p.dim() <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}]
+    if spared:
+        groups.append({"params": spared, "weight_decay": 0.0})
+    return remember_rates(OPTIMIZERS[config.kind](groups, config, fused))
+
+
+def _sgd(groups: list[dict[str, Any]], config: Optimizer, fused: bool) -> torch.optim.Optimizer:
+    nesterov = config.nesterov and config.momentum > 0
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov, fused=fused)
+
+
+def _adam(groups: list[dict[str, Any]], config: Optimizer, fused: bool) -> torch.optim.Optimizer:
+    return torch.optim.Adam(groups, lr=config.lr, betas=(config.beta1, config.beta2), fused=fused)
+
+
+def _adamw(groups: list[dict[str, Any]], config: Optimizer, fused: bool) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), fused=fused)
+
+
+def _rmsprop(groups: list[dict[str, Any]], config: Optimizer, fused: bool) -> torch.optim.Optimizer:
+    return torch.optim.RMSprop(groups, lr=config.lr, momentum=config.momentum)
+
+
+OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Optimizer, bool], torch.optim.Optimizer]] = {
+    "sgd": _sgd,
+    "adam": _adam,
+    "adamw": _adamw,
+    "rmsprop": _rmsprop,
+}

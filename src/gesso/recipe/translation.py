@@ -1,0 +1,230 @@
+"""The recipes of image translation: pix2pix and CycleGAN."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Self
+
+from gesso.errors import UsageError
+from gesso.recipe.common import Data, GANMode, Recipe, channels, not_negative, positive, share
+
+Direction = Literal["AtoB", "BtoA"]
+
+
+@dataclass(frozen=True)
+class TranslationData(Data):
+    """Two domains, A and B, and how their images become a batch."""
+
+    layout: Literal["auto", "pairs", "folders", "unpaired"] = "auto"
+    """pairs: A and B side by side in one file; folders: A/ and B/ matched by name; unpaired: trainA/ trainB/."""
+    preprocess: Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"] = "resize_and_crop"
+    """resize_and_crop: to load_size x load_size, then a random crop; scale_width: width to load_size, aspect kept."""
+    load_size: int = 286
+    """Side (or width) in pixels to which an image is resized before the crop."""
+    crop_size: int = 256
+    """Side in pixels of the square that the networks see."""
+    flip: bool = True
+    """Mirror images at random, left to right."""
+    channels_a: int = 3
+    """Channels of domain A, 1 to 4."""
+    channels_b: int = 3
+    """Channels of domain B, 1 to 4."""
+
+    def checked(self) -> None:
+        super().checked()
+        positive({"--data.load-size": self.load_size, "--data.crop-size": self.crop_size})
+        channels({"--data.channels-a": self.channels_a, "--data.channels-b": self.channels_b})
+        if self.cropped and self.preprocess != "crop" and self.crop_size > self.load_size:
+            raise UsageError(
+                f"--data.crop-size {self.crop_size} is larger than --data.load-size "
+                f"{self.load_size}: nothing could be cropped"
+            )
+
+    @property
+    def cropped(self) -> bool:
+        """Whether training cuts squares of crop_size."""
+        return "crop" in self.preprocess
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A network that translates images."""
+
+    kind: Literal["resnet", "unet"] = "resnet"
+    """resnet: Johnson et al. 2016 (any size); unet: skip connections (sides divisible by 2**depth)."""
+    ngf: int = 64
+    """Filters of the first layer."""
+    blocks: int = 9
+    """resnet: residual blocks; 6 at 128 px, 9 at 256 px and more."""
+    depth: int = 8
+    """unet: number of halvings; 6 for 64 px, 7 for 128, 8 for 256, 9 for 512."""
+    norm: Literal["instance", "batch", "none"] = "instance"
+    """Normalisation layer."""
+    norm_affine: Literal["auto", "on", "off"] = "auto"
+    """Learned scale and shift of the norm; auto: on for batch, off for instance, as in the reference."""
+    padding: Literal["reflect", "zero", "replicate", "symmetric"] = "reflect"
+    """resnet: what lies beyond the border."""
+    dropout: float = 0.0
+    """Probability of dropout inside the generator; the reference's is 0.5 where it is on."""
+    upsample: Literal["transpose", "resize"] = "transpose"
+    """transpose: the papers'; resize: nearest-neighbour resize then convolution, free of checkerboards."""
+    init: Literal["normal", "xavier", "kaiming", "orthogonal"] = "normal"
+    """Distribution of the initial weights."""
+    init_gain: float = 0.02
+    """Standard deviation (normal) or gain (xavier, orthogonal) of the initial weights."""
+    test_mode: Literal["eval", "train"] = "eval"
+    """Dropout and batch statistics when translating: off (eval), or on as in the pix2pix paper (train)."""
+
+
+@dataclass(frozen=True)
+class Discriminator:
+    """A network that tells real images from fakes, patch by patch."""
+
+    kind: Literal["patch", "pixel"] = "patch"
+    """patch: PatchGAN with `layers` strided convolutions (3: 70x70 receptive field); pixel: 1x1."""
+    ndf: int = 64
+    """Filters of the first layer."""
+    layers: int = 3
+    """patch: number of strided convolutions."""
+    norm: Literal["instance", "batch", "none"] = "instance"
+    """Normalisation layer."""
+    norm_affine: Literal["auto", "on", "off"] = "auto"
+    """Learned scale and shift of the norm; auto: on for batch, off for instance, as in the reference."""
+    slope: float = 0.2
+    """Slope of the leaky ReLU below zero."""
+    init: Literal["normal", "xavier", "kaiming", "orthogonal"] = "normal"
+    """Distribution of the initial weights."""
+    init_gain: float = 0.02
+    """Standard deviation (normal) or gain (xavier, orthogonal) of the initial weights."""
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma & Ba 2015) with its own rate for generators and discriminators."""
+
+    generator_lr: float = 2e-4
+    """Learning rate of the generators, before the schedule."""
+    discriminator_lr: float = 2e-4
+    """Learning rate of the discriminators, before the schedule."""
+    beta1: float = 0.5
+    """Decay of the first moment."""
+    beta2: float = 0.999
+    """Decay of the second moment."""
+    clip_norm: float = 0.0
+    """Clip the gradient's norm to this in each phase; 0 does not clip."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationRecipe(Recipe):
+    """What the recipes of translators share."""
+
+    data: TranslationData = field(default_factory=TranslationData)
+    generator: Generator = field(default_factory=Generator)
+    discriminator: Discriminator = field(default_factory=Discriminator)
+    optimizer: Adam = field(default_factory=Adam)
+
+    def checked(self) -> Self:
+        generator, discriminator, adam = self.generator, self.discriminator, self.optimizer
+        positive(
+            {
+                "--generator.ngf": generator.ngf,
+                "--discriminator.ndf": discriminator.ndf,
+                "--discriminator.layers": discriminator.layers,
+                "--optimizer.generator-lr": adam.generator_lr,
+                "--optimizer.discriminator-lr": adam.discriminator_lr,
+            }
+        )
+        not_negative(
+            {
+                "--optimizer.clip-norm": adam.clip_norm,
+                "--generator.blocks": generator.blocks,
+                "--generator.init-gain": generator.init_gain,
+                "--discriminator.init-gain": discriminator.init_gain,
+            }
+        )
+        share(
+            {
+                "--generator.dropout": generator.dropout,
+                "--optimizer.beta1": adam.beta1,
+                "--optimizer.beta2": adam.beta2,
+            }
+        )
+        if generator.kind == "unet":
+            self._check_unet()
+        return super().checked()
+
+    def _check_unet(self) -> None:
+        depth, crop = self.generator.depth, self.data.crop_size
+        if not 5 <= depth <= 10:
+            raise UsageError(f"--generator.depth {depth}: must lie in 5 … 10")
+        if self.data.cropped and crop % 2**depth:
+            raise UsageError(
+                f"--data.crop-size {crop}: a U-Net of depth {depth} needs a multiple of {2**depth}; choose another "
+                "size, --generator.depth or --generator.kind resnet"
+            )
+
+
+@dataclass(frozen=True)
+class Pix2PixLoss:
+    """Isola et al. 2017, equations 1 to 4."""
+
+    gan: GANMode = "vanilla"
+    """vanilla: eq. 1; lsgan: least squares; hinge."""
+    lambda_l1: float = 100.0
+    """Weight of the L1 term, eq. 4."""
+    discriminator_factor: float = 0.5
+    """The discriminator's loss is divided by 2 to slow it down (section 3.3)."""
+    order: Literal["DG", "GD"] = "DG"
+    """Which network is updated first in a step."""
+    pool_size: int = 0
+    """Images in the pool of past fakes that the discriminator sees; 0 is off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pix2PixRecipe(TranslationRecipe):
+    """A → B from pairs."""
+
+    model: ClassVar[str] = "pix2pix"
+
+    direction: Direction = "AtoB"
+    """Which half is the source: BtoA draws photos from labels in facades and Cityscapes."""
+    loss: Pix2PixLoss = field(default_factory=Pix2PixLoss)
+
+
+@dataclass(frozen=True)
+class CycleGANLoss:
+    """Zhu et al. 2017, equations 1 to 3 and the identity loss of section 5.2."""
+
+    gan: GANMode = "lsgan"
+    """lsgan: the paper's least squares; vanilla: eq. 1; hinge."""
+    lambda_a: float = 10.0
+    """Weight of the cycle A → B → A."""
+    lambda_b: float = 10.0
+    """Weight of the cycle B → A → B."""
+    lambda_identity: float = 0.5
+    """Weight of the identity loss; 0 leaves it out and saves its two forward passes."""
+    identity_relative: bool = True
+    """Multiply the identity loss by the cycle's weight too, as the reference does (0.5 then counts as 5)."""
+    discriminator_factor: float = 0.5
+    """Multiplier of the discriminators' loss, real plus fake."""
+    order: Literal["GD", "DG"] = "GD"
+    """Which networks are updated first in a step."""
+    pool_size: int = 50
+    """Images in the pool of past fakes that each discriminator sees; 0 is off."""
+    pool_prefill: bool = False
+    """Fill the pools with the untrained generators' images before the first step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CycleGANRecipe(TranslationRecipe):
+    """A ↔ B from unpaired images."""
+
+    model: ClassVar[str] = "cyclegan"
+
+    loss: CycleGANLoss = field(default_factory=CycleGANLoss)
+
+    def checked(self) -> Self:
+        if self.data.channels_a != self.data.channels_b and self.loss.lambda_identity > 0:
+            raise UsageError(
+                f"--data.channels-a {self.data.channels_a} and --data.channels-b {self.data.channels_b}: the identity "
+                "loss needs equal channels; leave it out with --loss.lambda-identity 0"
+            )
+        return super().checked()
