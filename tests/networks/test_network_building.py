@@ -16,7 +16,8 @@ from gesso.networks import (
     initialize,
     macs,
 )
-from gesso.networks.resnet import ResidualBlock, ResizeConv2d
+from gesso.networks.resnet import ResidualBlock
+from gesso.networks.upsample import ResizeConv2d
 from gesso.recipe import Discriminator, Generator
 
 
@@ -181,6 +182,15 @@ def test_resize_upsampling_draws_no_checkerboard_where_transposed_convolution_do
 
     assert unevenness("resize") < 1e-4
     assert unevenness("transpose") > 1e-2
+
+
+def test_unet_resizes_at_every_level_where_asked_and_keeps_the_names() -> None:
+    config = Generator(kind="unet", ngf=2, depth=5, upsample="resize")
+    network = build_generator(config, 3, 3)
+    assert sum(isinstance(m, ResizeConv2d) for m in network.modules()) == 5
+    assert not any(isinstance(m, nn.ConvTranspose2d) for m in network.modules())
+    assert network(torch.zeros(1, 3, 64, 32)).shape == (1, 3, 64, 32)
+    assert network.state_dict().keys() == UNetGenerator(3, 3, 2, 5, norm="instance").state_dict().keys()
 
 
 @pytest.mark.parametrize("kind", ["normal", "xavier", "kaiming", "orthogonal"])

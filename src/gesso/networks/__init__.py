@@ -54,6 +54,7 @@ def _unet(config: recipe.Generator, in_channels: int, out_channels: int) -> Tran
         norm=config.norm,
         norm_affine=config.norm_affine,
         dropout=config.dropout,
+        upsample=config.upsample,
     )
 
 

@@ -7,17 +7,13 @@ n, u128, u64, c7s1-3. One flat Sequential, because its indices are the names in 
 """
 
 from collections.abc import Iterator
-from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gesso.networks.normalize import Affine, Norm, NormKind
 from gesso.networks.pad import ReflectionPad2d, ReplicationPad2d
 from gesso.networks.translator import Translator
-
-Padding = Literal["reflect", "zero", "replicate", "symmetric"]
-Upsample = Literal["transpose", "resize"]
+from gesso.networks.upsample import Padding, ResizeConv2d, Upsample
 
 HALVINGS = 2
 
@@ -29,13 +25,6 @@ BORDERS: dict[Padding, type[nn.Module] | None] = {
     "replicate": ReplicationPad2d,
     "symmetric": ReplicationPad2d,
     "zero": None,
-}
-# The same, by the names that nn.Conv2d has for them.
-PADDING_MODES: dict[Padding, Literal["reflect", "replicate", "zeros"]] = {
-    "reflect": "reflect",
-    "replicate": "replicate",
-    "symmetric": "replicate",
-    "zero": "zeros",
 }
 
 
@@ -64,21 +53,6 @@ class ResidualBlock(nn.Module):
         """N×C×H×W to N×C×H×W."""
         residual: Tensor = self.conv_block(x)
         return x + residual
-
-
-class ResizeConv2d(nn.Conv2d):
-    """Doubling without checkerboards (Odena et al. 2016, distill.pub/2016/deconv-checkerboard):
-    nearest-neighbour resize, then a 3×3 convolution. N×C_in×H×W to N×C_out×2H×2W.
-
-    One layer with the parameter names of the transposed convolution that it replaces, so no index shifts.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, padding: Padding, bias: bool) -> None:
-        super().__init__(in_channels, out_channels, 3, padding=1, bias=bias, padding_mode=PADDING_MODES[padding])
-
-    def forward(self, input: Tensor) -> Tensor:
-        """N×C_in×H×W to N×C_out×2H×2W."""
-        return super().forward(F.interpolate(input, scale_factor=2.0, mode="nearest"))
 
 
 class ResNetGenerator(Translator):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gesso.networks.normalize import Affine, Norm, NormKind
 from gesso.networks.translator import Translator
+from gesso.networks.upsample import ResizeConv2d, Upsample
 
 MIN_DEPTH, MAX_DEPTH = 5, 10
 
@@ -26,7 +27,14 @@ class SkipBlock(nn.Module):
     """
 
     def __init__(
-        self, outer: int, width: int, norm: Norm, slope: float, inner: nn.Module | None, dropout: float = 0.0
+        self,
+        outer: int,
+        width: int,
+        norm: Norm,
+        slope: float,
+        inner: nn.Module | None,
+        dropout: float = 0.0,
+        upsample: Upsample = "transpose",
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = [
@@ -38,7 +46,7 @@ class SkipBlock(nn.Module):
         below = width if inner is None else 2 * width
         layers += [
             nn.ReLU(),
-            nn.ConvTranspose2d(below, outer, 4, 2, padding=1, bias=norm.conv_bias),
+            doubling(upsample, below, outer, norm.conv_bias),
             norm.layer(outer),
         ]
         if dropout > 0:
@@ -55,16 +63,25 @@ class SkipBlock(nn.Module):
         return torch.cat([skip, below], dim=1)
 
 
+def doubling(upsample: Upsample, in_channels: int, out_channels: int, bias: bool) -> nn.Module:
+    """N×C_in×H×W to N×C_out×2H×2W."""
+    if upsample == "resize":
+        return ResizeConv2d(in_channels, out_channels, "zero", bias)
+    return nn.ConvTranspose2d(in_channels, out_channels, 4, 2, padding=1, bias=bias)
+
+
 class Outermost(nn.Module):
     """The level that meets the images: no norm, no skip, tanh at the end. `model.1` is the level inside."""
 
-    def __init__(self, in_channels: int, out_channels: int, width: int, bias: bool, inner: nn.Module) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, width: int, bias: bool, inner: nn.Module, upsample: Upsample
+    ) -> None:
         super().__init__()
         self.model = nn.Sequential(
             nn.Conv2d(in_channels, width, 4, 2, padding=1, bias=bias),
             inner,
             nn.ReLU(),
-            nn.ConvTranspose2d(2 * width, out_channels, 4, 2, padding=1),
+            doubling(upsample, 2 * width, out_channels, bias=True),
             nn.Tanh(),
         )
 
@@ -82,6 +99,8 @@ class UNetGenerator(Translator):
     depth: halvings, 5 to 10; 7 for 128 px, 8 for 256 and 9 for 512 take the image down to one pixel.
     dropout: probability, in the depth − 5 levels of 8·ngf filters above the bottom. The paper's only noise.
     slope: of the encoder's leaky ReLUs, below zero.
+    upsample: transpose (the paper's transposed convolutions) or resize (`ResizeConv2d`, its border zero). All names
+        are the same, the shapes of the decoder's weights are not.
     """
 
     def __init__(
@@ -94,16 +113,17 @@ class UNetGenerator(Translator):
         norm_affine: Affine = "auto",
         dropout: float = 0.0,
         slope: float = 0.2,
+        upsample: Upsample = "transpose",
     ) -> None:
         if not MIN_DEPTH <= depth <= MAX_DEPTH:
             raise ValueError(f"UNetGenerator: depth {depth} must lie in {MIN_DEPTH} … {MAX_DEPTH}")
         choice = Norm(norm, norm_affine)
 
-        block = SkipBlock(8 * ngf, 8 * ngf, choice, slope, inner=None)
+        block = SkipBlock(8 * ngf, 8 * ngf, choice, slope, inner=None, upsample=upsample)
         for _ in range(depth - MIN_DEPTH):
-            block = SkipBlock(8 * ngf, 8 * ngf, choice, slope, block, dropout)
+            block = SkipBlock(8 * ngf, 8 * ngf, choice, slope, block, dropout, upsample)
         for outer in (4 * ngf, 2 * ngf, ngf):
-            block = SkipBlock(outer, 2 * outer, choice, slope, block)
-        outermost = Outermost(in_channels, out_channels, ngf, choice.conv_bias, block)
+            block = SkipBlock(outer, 2 * outer, choice, slope, block, upsample=upsample)
+        outermost = Outermost(in_channels, out_channels, ngf, choice.conv_bias, block, upsample)
 
         super().__init__(outermost, multiple=2**depth, minimum=2**depth)

@@ -1,0 +1,32 @@
+"""Doubling an image's sides: the papers' transposed convolutions, or a resize that leaves no checkerboard."""
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Padding = Literal["reflect", "zero", "replicate", "symmetric"]
+Upsample = Literal["transpose", "resize"]
+
+# By the names that nn.Conv2d has for them. Mirroring one pixel with the edge itself is repeating the edge.
+PADDING_MODES: dict[Padding, Literal["reflect", "replicate", "zeros"]] = {
+    "reflect": "reflect",
+    "replicate": "replicate",
+    "symmetric": "replicate",
+    "zero": "zeros",
+}
+
+
+class ResizeConv2d(nn.Conv2d):
+    """Doubling without checkerboards (Odena et al. 2016, distill.pub/2016/deconv-checkerboard):
+    nearest-neighbour resize, then a 3×3 convolution. N×C_in×H×W to N×C_out×2H×2W.
+
+    One layer with the parameter names of the transposed convolution that it replaces, so no index shifts.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, padding: Padding, bias: bool) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1, bias=bias, padding_mode=PADDING_MODES[padding])
+
+    def forward(self, input: Tensor) -> Tensor:
+        """N×C_in×H×W to N×C_out×2H×2W."""
+        return super().forward(F.interpolate(input, scale_factor=2.0, mode="nearest"))
