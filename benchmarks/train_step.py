@@ -97,7 +97,7 @@ def contender(name: str, size: int, precision: str, pipe: Connection) -> None:
         fresh = build_model(recipe)
         fresh.initialize(0)
         choices = choose(recipe, fresh, 1, {})
-        prepare(fresh, None, choices, deterministic=False)
+        prepare(fresh, None, choices, train=True)
         device, networks = choices.device.value, fresh.networks
         images, rng = batch(size, device), np.random.default_rng(0)
 
