@@ -12,18 +12,30 @@ import pytest
 from PIL import Image
 
 from gesso.engine.runlog import RunLog
-from gesso.recipe import CycleGANRecipe, Pix2PixRecipe, Recipe, TranslationData
+from gesso.recipe import (
+    ClassData,
+    CycleGANRecipe,
+    DCGANRecipe,
+    DenseNetRecipe,
+    ImageData,
+    Pix2PixRecipe,
+    Recipe,
+    TranslationData,
+)
 
 PER_EPOCH = 400
 START = 1_700_000_000.0
 LOSSES = {
     "pix2pix": {"G_GAN": 1.2, "G_L1": 24.0, "D_real": 0.5, "D_fake": 0.45},
     "cyclegan": {"G_A": 0.4, "G_B": 0.5, "D_A": 0.2, "D_B": 0.25, "cycle_A": 2, "cycle_B": 2.5, "idt_A": 1, "idt_B": 1},
+    "dcgan": {"Loss_D": 1.1, "D(x)": 0.4, "D(G(z))_1": 0.4, "Loss_G": 1.6, "D(G(z))_2": 0.3, "R1": 0.02},
+    "densenet": {"loss": 2.3, "train_top1": 0.5},
 }  # fmt: skip
 BASELINES = {
     "input copied": {"L1": 0.2712, "PSNR": 9.83, "SSIM": 0.2114},
     "mean target": {"L1": 0.1904, "PSNR": 12.71, "SSIM": 0.3379},
 }
+WEATHERS = [f"{weather}-{time}" for weather in ("clear", "fog", "rain") for time in ("day", "night")]
 
 
 def picture(seed: int, size: int = 64, sharpness: float = 1.0) -> Image.Image:
@@ -58,28 +70,45 @@ def fake_log(run: Path, model: str, epochs: int, done: float, seed: int = 0) -> 
             speed = {"images_per_second": float(rng.normal(42, 1.5)), "data_fraction": 0.011}
             log.write("loss", images, epoch=epoch, losses=losses, lr={"G": rate, "D": rate}, **speed)
             if images % (5 * PER_EPOCH) == 0:
-                l1 = 0.105 + 0.1 * ease + float(rng.normal(0, 0.003))
-                for direction in ("AtoB", "BtoA") if model == "cyclegan" else ("BtoA",):
-                    l1 *= 1.15
-                    scores = {"L1": l1, "PSNR": 24.5 - 70 * l1, "SSIM": 0.9 - 3 * l1}
-                    log.write("metric", images, scores={f"{direction}/{k}": v for k, v in scores.items()})
+                log.write("metric", images, scores=fake_scores(model, ease, float(rng.normal(0, 0.003))))
                 log.write("sheet", images, file=f"samples/{images:09d}.png")
                 log.write("checkpoint", images, name=f"{images:09d}")
         if done >= epochs:
             log.write("finish", int(done * PER_EPOCH), seconds=now[0] - START)
 
 
+def fake_scores(model: str, ease: float, noise: float) -> dict[str, float]:
+    """The scores of one evaluation; `ease` falls from 1 to 0 while the model learns."""
+    if model == "dcgan":
+        return {"FID": 60 + 300 * ease, "KID": 0.03 + 0.2 * ease + noise, "KID std": 0.004 + 0.02 * ease}
+    if model == "densenet":
+        return {"top1": 0.9 - 0.7 * ease + noise, "top5": 0.99 - 0.3 * ease, "loss": 0.4 + 2 * ease}
+    l1 = 0.105 + 0.1 * ease + noise
+    found = {}
+    for direction in ("AtoB", "BtoA") if model == "cyclegan" else ("BtoA",):
+        l1 *= 1.15
+        scores = {"L1": l1, "PSNR": 24.5 - 70 * l1, "SSIM": 0.9 - 3 * l1}
+        found |= {f"{direction}/{name}": value for name, value in scores.items()}
+    return found
+
+
+def fake_recipe(model: str, epochs: int) -> Recipe:
+    if model == "cyclegan":
+        return CycleGANRecipe(recipe="cyclegan-demo", epochs=epochs, data=TranslationData(root="builtin:streets"))
+    if model == "dcgan":
+        return DCGANRecipe(recipe="dcgan-demo", epochs=epochs, data=ImageData(root="builtin:streets"))
+    if model == "densenet":
+        data = ClassData(root="builtin:streets", names=tuple(WEATHERS))
+        return DenseNetRecipe(recipe="densenet-demo", epochs=epochs, data=data)
+    return Pix2PixRecipe(recipe="pix2pix-demo", epochs=epochs, direction="BtoA", data=TranslationData(root="facades"))
+
+
 def fake_run(folder: Path, model: str = "pix2pix", epochs: int = 20, done: float | None = None, size: int = 48) -> Path:
     """A run folder as training leaves it after `done` of `epochs` epochs; scored if it is finished."""
     done = epochs if done is None else done
     run = folder / f"{model}-streets"
-    (run / "samples" / "slider").mkdir(parents=True)
-    recipe: Recipe = (
-        CycleGANRecipe(recipe="cyclegan-demo", epochs=epochs, data=TranslationData(root="builtin:streets"))
-        if model == "cyclegan"
-        else Pix2PixRecipe(recipe="pix2pix-demo", epochs=epochs, direction="BtoA", data=TranslationData(root="facades"))
-    )
-    (run / "recipe.json").write_text(recipe.to_json())
+    (run / "samples").mkdir(parents=True)
+    (run / "recipe.json").write_text(fake_recipe(model, epochs).to_json())
     choices = {
         "device": {"value": "cpu", "reason": "no accelerator was found"},
         "precision": {"value": "bf16", "reason": "the processor has avx512_bf16: 4.4 times the fp32 matmul rate"},
@@ -97,16 +126,26 @@ def fake_run(folder: Path, model: str = "pix2pix", epochs: int = 20, done: float
                 at = (column * (size + 4), row * (size + 4))
                 sheet.paste(picture(10 * row, size, sharpness), at)
         sheet.save(run / "samples" / f"{epoch * PER_EPOCH:09d}.png")
+    if model == "dcgan" and done >= epochs:
+        (run / "samples" / "gallery").mkdir()
+        for name, sharpness in (("made", 0.6), ("real", 1.0), ("00", 0.6)):
+            picture(7, 4 * size, sharpness).save(run / "samples" / "gallery" / f"{name}.png")
+    if model in ("cyclegan", "pix2pix"):
+        fake_slider(run / "samples" / "slider", directions, 8 if done >= 5 else 0, size)
+    if done >= epochs:
+        metrics = {"dcgan": fake_distances, "densenet": fake_accuracies}.get(model, lambda: fake_metrics(directions))
+        (run / "metrics.json").write_text(json.dumps(metrics()))
+    return run
+
+
+def fake_slider(folder: Path, directions: tuple[str, ...], images: int, size: int) -> None:
+    folder.mkdir()
     for direction in directions:
-        for index in range(8 if done >= 5 else 0):
+        for index in range(images):
             stem = f"{direction}_{index:03d}" if direction else f"{index:03d}"
             for role, sharpness in (("input", 0.25), ("output", 0.85), ("target", 1.0)):
                 if role != "target" or index != 3:
-                    file = run / "samples" / "slider" / f"{stem}_{role}.png"
-                    picture(index, 2 * size, sharpness).save(file)
-    if done >= epochs:
-        (run / "metrics.json").write_text(json.dumps(fake_metrics(directions)))
-    return run
+                    picture(index, 2 * size, sharpness).save(folder / f"{stem}_{role}.png")
 
 
 def fake_metrics(directions: tuple[str, ...]) -> dict[str, Any]:
@@ -117,6 +156,30 @@ def fake_metrics(directions: tuple[str, ...]) -> dict[str, Any]:
         rows += [named | {"method": method} | scores for method, scores in BASELINES.items()]
     protocol = "L1, PSNR and SSIM over RGB in [0, 1], mean over images.\nImages at 256 × 256, no crop, no flip."
     return {"protocol": protocol, "split": "test", "checkpoint": "best", "images": 106, "rows": rows}
+
+
+def fake_distances() -> dict[str, Any]:
+    rows = [
+        {"direction": "", "method": "gesso", "FID": 71.23, "KID": 0.0421, "KID std": 0.0052},
+        {"direction": "", "method": "training images", "FID": 24.05, "KID": 0.0003, "KID std": 0.0011},
+    ]
+    return {"protocol": "real: streets", "split": "test", "checkpoint": "best", "images": 8000, "rows": rows}
+
+
+def fake_accuracies(names: list[str] = WEATHERS, each: int = 30, seed: int = 0) -> dict[str, Any]:
+    """Scores, classes and confusion matrix of a classifier that is right in 4 of 5 cases, on `each` images a class."""
+    rng = np.random.default_rng(seed)
+    answers = [
+        [int(k if rng.random() < 0.8 else rng.integers(len(names))) for _ in range(each)] for k in range(len(names))
+    ]
+    confusion = [np.bincount(row, minlength=len(names)).tolist() for row in answers]
+    right = [confusion[k][k] for k in range(len(names))]
+    rows = [
+        {"direction": "", "method": "gesso", "top1": sum(right) / each / len(names), "top5": 0.98, "loss": 0.61},
+        {"direction": "", "method": "most frequent", "top1": 1 / len(names), "top5": 5 / len(names)},
+    ]
+    classes = [{"class": name, "images": each, "accuracy": n / each} for name, n in zip(names, right, strict=True)]
+    return {"split": "val", "rows": rows, "classes": classes, "confusion": confusion}
 
 
 def young(folder: Path, *records: tuple[str, int, dict[str, Any]], **recipe: Any) -> Path:

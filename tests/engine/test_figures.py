@@ -5,7 +5,8 @@ import math
 import numpy as np
 from fake_run import fake_metrics
 
-from gesso.engine.figures import Clock, better, curves, smooth, tables, thin
+from gesso.engine.figures import MARKS, Clock, better, curves, smooth, tables, thin
+from gesso.engine.judging.generation import BASELINE
 
 # -- scores -----------------------------------------------------------------------------------------------------
 
@@ -14,6 +15,12 @@ def test_which_way_is_better_is_known_by_name() -> None:
     names = ("AtoB/L1", "FID", "kid_mean", "PSNR", "AtoB/SSIM", "top-1", "top-1 error", "mean IoU", "entropy")
     ways = ("lower", "lower", "lower", "higher", "higher", "higher", "lower", "higher", None)
     assert tuple(map(better, names)) == ways
+    assert {better(name) for name in ("FID", "KID", "loss")} == {"lower"}
+    assert {better(name) for name in ("precision", "recall", "density", "coverage", "top1", "top5")} == {"higher"}
+
+
+def test_the_mark_of_a_generator_is_the_judges() -> None:
+    assert {BASELINE} == MARKS
 
 
 def test_a_baseline_that_wins_is_marked_and_said() -> None:
@@ -32,6 +39,23 @@ def test_a_score_that_is_not_finite_is_never_the_best() -> None:
     rows = [{"method": "gesso", "L1": math.inf}, {"method": "input copied", "L1": 0.3}]
     (table,) = tables({"rows": rows})
     assert [row.cells for row in table.rows] == [[("–", False)], [("0.3000", True)]]
+
+
+def test_a_score_that_only_one_method_has_is_not_won() -> None:
+    rows = [{"method": "gesso", "top1": 0.9, "loss": 0.3}, {"method": "most frequent", "top1": 0.2}]
+    (table,) = tables({"rows": rows})
+    assert table.rows[0].cells == [("0.9000", True), ("0.3000", False)]
+    assert table.verdict == "Beats every baseline in top1."
+
+
+def test_a_deviation_that_is_only_rounding_is_not_told() -> None:
+    (table,) = tables({"rows": [{"method": "gesso", "KID": 0.977, "KID std": 3e-16}]})
+    assert table.rows[0].cells == [("0.9770", False)]
+
+
+def test_a_large_deviation_needs_no_decimals() -> None:
+    (table,) = tables({"rows": [{"method": "gesso", "FID": 120.4, "FID std": 35.2}]})
+    assert table.rows[0].cells == [("120 ± 35", False)]
 
 
 def test_directions_have_a_table_each() -> None:

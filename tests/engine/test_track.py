@@ -2,18 +2,16 @@
 
 import dataclasses
 import json
-import math
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 from accelerate import Accelerator
 
 from conftest import toy
-from gesso.engine.track import Meter, Trackers, check_trackers, loss_line
+from gesso.engine.track import Trackers, check_trackers
 from gesso.errors import UsageError
 from gesso.recipe import Recipe
 
@@ -186,15 +184,11 @@ def test_a_tracker_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPa
         check_trackers(recipe("wandb"))
 
 
-def test_the_line_of_the_log_is_the_references() -> None:
-    read = {"losses": {"G_GAN": 0.91234, "G_L1": math.nan}, "seconds_per_image": 0.3171, "data_seconds_per_image": 0.0}
-    assert loss_line(3, 100, read) == "(epoch: 3, iters: 100, time: 0.317, data: 0.000) G_GAN: 0.912 G_L1: nan"
-
-
-def test_losses_are_means_since_the_last_reading() -> None:
-    meter = Meter()
-    for value in (1.0, 3.0):
-        meter.add({"G": torch.tensor(value)}, images=2)
-    assert meter.read(0.0)["losses"] == {"G": 2.0}
-    meter.add({"G": torch.tensor(7.0)}, images=2)
-    assert meter.read(0.0)["losses"] == {"G": 7.0}
+@BOTH
+def test_names_reach_a_service_in_the_characters_that_it_takes(service: Service, name: str, tmp_path: Path) -> None:
+    trackers = Trackers(tmp_path, recipe(name), Accelerator(cpu=True), 0)
+    trackers.scalars({"loss/D(x)": 0.5, "loss/D(G(z))_1": 0.4, "metric/KID std": 0.1, "metric/AtoB/L1": 0.2}, 8)
+    trackers.close()
+    ((_, values),) = service.points["id0"]
+    assert {"loss/D_x", "loss/D_G_z_1", "metric/KID std", "metric/AtoB/L1"} <= set(values)
+    assert not any(set(name) & set("()") for name in values)

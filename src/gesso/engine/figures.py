@@ -6,6 +6,7 @@ known by name alone, so that one page serves every model.
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -18,11 +19,24 @@ Point = tuple[float, float]
 CURVE_POINTS = 1500
 
 OURS = "gesso"
+MARKS = {"training images"}
+"""Methods that no model is expected to beat: they show how near it could come."""
 BETTER = {
     "lower": {"l1", "l2", "mae", "mse", "rmse", "lpips", "fid", "kid", "loss", "error"},
-    "higher": {"psnr", "ssim", "accuracy", "acc", "iou", "miou", "top", "top1", "top5", "is", "f1"},
+    "higher": {"psnr", "ssim", "accuracy", "acc", "iou", "miou", "top", "top1", "top5", "is", "f1"}
+    | {"precision", "recall", "density", "coverage"},
 }
 """The words in a score's name that tell which way is better."""
+SPREAD = " std"
+"""The end of a score's name that is the standard deviation of the score without it: KID std."""
+TRAINING = "training"
+"""The curve of a score on the training batches, beside that of the evaluation."""
+BELIEFS = {
+    "D(x)": "D(x)",
+    "D(G(z))_1": "D(G(z)) before G's step",
+    "D(G(z))_2": "D(G(z)) after",
+}
+"""Losses that are probabilities, and their names in a chart of their own."""
 
 
 @dataclass(frozen=True)
@@ -98,14 +112,45 @@ def tables(metrics: dict[str, Any]) -> list[Table]:
 
 
 def _table(direction: str, rows: list[dict[str, Any]]) -> Table:
-    names = dict.fromkeys(key for row in rows for key in row if not math.isnan(number(row[key])))
-    best = {name: _best([number(row.get(name)) for row in rows], better(name)) for name in names}
+    there = dict.fromkeys(key for row in rows for key in row if not math.isnan(number(row[key])))
+    names = [name for name in there if not is_spread(name, there)]
+    marks = [row for row in rows if str(row.get("method")) in MARKS]
+    rivals = [row for row in rows if row not in marks]
+    best = {name: _best_of(rivals, name) for name in names}
     shown = []
     for row in rows:
-        method = str(row.get("method", ""))
-        cells = [(digits(row.get(n)), len(rows) > 1 and number(row.get(n)) == best[n]) for n in names]
-        shown.append(Row(method, method == OURS, cells))
-    return Table(direction, [(name, better(name)) for name in names], shown, _verdict(rows, best))
+        cells = [(_spread(row, name), row in rivals and number(row.get(name)) == best[name]) for name in names]
+        shown.append(Row(str(row.get("method", "")), row.get("method") == OURS, cells))
+    verdict = " ".join([_verdict(rivals, best), *(_mark(row, names) for row in marks)]).strip()
+    return Table(direction, [(name, better(name)) for name in names], shown, verdict)
+
+
+def is_spread(name: str, names: Iterable[str]) -> bool:
+    """Whether `name` is the standard deviation of another of `names`."""
+    return name.endswith(SPREAD) and name.removesuffix(SPREAD) in names
+
+
+def _spread(row: dict[str, Any], name: str) -> str:
+    """A score with its standard deviation, where there is one, in as many decimals."""
+    value, spread = number(row.get(name)), number(row.get(name + SPREAD))
+    # Subsets as large as the whole set are all the same: what is left then is rounding.
+    if not (math.isfinite(value) and 1e-9 * abs(value) < spread < math.inf):
+        return digits(row.get(name))
+    decimals = max(0, 1 - math.floor(math.log10(spread)))
+    return f"{value:.{decimals}f} ± {spread:.{decimals}f}"
+
+
+def _best_of(rows: list[dict[str, Any]], name: str) -> float | None:
+    """The best value of a score among `rows`; None where fewer than two of them have it."""
+    values = [number(row[name]) for row in rows if name in row]
+    return _best(values, better(name)) if len(values) > 1 else None
+
+
+def _mark(row: dict[str, Any], names: list[str]) -> str:
+    """What a mark scores, in one sentence."""
+    scores = [f"{_spread(row, name)} in {name}" for name in names if math.isfinite(number(row.get(name)))]
+    method = str(row["method"])
+    return f"{method.capitalize()} score {_listed(scores, 'and')}: a mark to come near, not to beat." if scores else ""
 
 
 def _verdict(rows: list[dict[str, Any]], best: dict[str, float | None]) -> str:
@@ -129,7 +174,10 @@ def _verdict(rows: list[dict[str, Any]], best: dict[str, float | None]) -> str:
 def progress(log: list[Record], clock: Clock) -> list[dict[str, Any]]:
     """The scores measured while training: name, which way is better, the best and when, the last."""
     rows = []
-    for name, points in curves(log, "metric", "scores").items():
+    measured = curves(log, "metric", "scores")
+    for name, points in measured.items():
+        if is_spread(name, measured):
+            continue
         way = better(name)
         best = _best([value for _, value in points], way)
         when = next((clock.label(images) for images, value in points if value == best), "")
@@ -191,10 +239,18 @@ def smooth(points: list[Point]) -> list[Point]:
 
 
 def chart(
-    title: str, lines: dict[str, list[Point]], clock: Clock, *, noisy: bool = False, way: str | None = None
+    title: str,
+    lines: dict[str, list[Point]],
+    clock: Clock,
+    *,
+    noisy: bool = False,
+    way: str | None = None,
+    spread: dict[str, list[Point]] | None = None,
+    domain: Point | None = None,
 ) -> dict[str, Any]:
     """What report.js draws: thinned (x, y), smoothed (sx, sy) if `noisy`, the best point if a `way` is better.
 
+    `spread` has the standard deviation of a line's points, `domain` the least and largest value that can be.
     Numbers are rounded to more than a screen can show; null where a value is not finite.
     """
 
@@ -204,28 +260,57 @@ def chart(
 
     series = []
     for name, points in lines.items():
-        x, y = columns(thin(points))
+        kept = thin(points)
+        x, y = columns(kept)
         soft = smooth(points) if noisy else []
         soft_x, soft_y = columns([*soft[: -1 : math.ceil(len(points) / (CURVE_POINTS / 3))], *soft[-1:]])
-        best = _best([value for _, value in points], way)
+        best = _best([value for _, value in points], way) if name != TRAINING else None
         at = next(([clock.at(images), value] for images, value in points if value == best), None)
-        series.append({"name": name, "x": x, "y": y, "sx": soft_x, "sy": soft_y, "best": at})
-    return {"title": title, "better": way, "noisy": noisy, "series": series}
+        widths = dict((spread or {}).get(name, []))
+        _, band = columns([(images, widths.get(images, math.nan)) for images, _ in kept] if widths else [])
+        series.append({"name": name, "x": x, "y": y, "sx": soft_x, "sy": soft_y, "best": at, "band": band})
+    return {"title": title, "better": way, "noisy": noisy, "domain": domain, "series": series}
+
+
+def main_chart(log: list[Record], clock: Clock) -> dict[str, Any]:
+    """The losses, without what is no loss."""
+    losses = curves(log, "loss", "losses")
+    lines = {name: points for name, points in losses.items() if name not in BELIEFS and not _trained(name)}
+    return chart("Losses", lines, clock, noisy=True)
 
 
 def small_charts(log: list[Record], clock: Clock) -> list[dict[str, Any]]:
-    """A chart of each score, its directions together; then the learning rates and the speed."""
+    """What a discriminator believes; each score, its directions together and the training's beside it; then the
+    learning rates and the speed."""
+    losses, measured = curves(log, "loss", "losses"), curves(log, "metric", "scores")
+    charts = []
+    if beliefs := {BELIEFS[name]: losses[name] for name in BELIEFS if name in losses}:
+        charts.append(chart("D(x) and D(G(z))", beliefs, clock, noisy=True, domain=(0, 1)))
     scores: dict[str, dict[str, list[Point]]] = {}
-    for name, points in curves(log, "metric", "scores").items():
+    spreads: dict[str, dict[str, list[Point]]] = {}
+    for name, points in measured.items():
         direction, _, score = name.rpartition("/")
-        scores.setdefault(score, {})[direction or score] = points
-    charts = [chart(score, lines, clock, way=better(score)) for score, lines in scores.items()]
+        if is_spread(name, measured):
+            stem = score.removesuffix(SPREAD)
+            spreads.setdefault(stem, {})[direction or stem] = points
+        else:
+            scores.setdefault(score, {})[direction or score] = points
+    for name, points in losses.items():
+        if score := _trained(name):
+            scores.setdefault(score, {})[TRAINING] = points
+    for score, lines in scores.items():
+        charts.append(chart(score, lines, clock, noisy=TRAINING in lines, way=better(score), spread=spreads.get(score)))
     if rates := curves(log, "loss", "lr"):
         charts.append(chart("Learning rate", rates, clock))
     speed = [(r["images"], number(r["images_per_second"])) for r in log if "images_per_second" in r]
     if speed:
         charts.append(chart("Images a second", {"speed": speed}, clock, noisy=True))
     return charts
+
+
+def _trained(name: str) -> str:
+    """The score that a loss is on the training batches: top1 for train_top1; '' for others."""
+    return name.removeprefix("train_") if name.startswith("train_") else ""
 
 
 def diverged(losses: dict[str, list[Point]], clock: Clock) -> list[str]:

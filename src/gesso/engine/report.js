@@ -97,10 +97,13 @@
     place.append(make("div", { class: "chart" }, top, plot, legend));
 
     const strong = (s) => (state.soft ? [s.sx, s.sy] : [s.x, s.y]);
+    const banded = (s) => [...s.band.keys()].filter((j) => s.band[j] !== null && s.y[j] !== null);
     const usable = (y) => y !== null && (!state.log || y > 0);
 
     function range(shown) {
+      if (spec.domain) return spec.domain;
       const lines = shown.flatMap(([s]) => strong(s)[1]).filter(usable);
+      for (const [s] of shown) for (const j of banded(s)) lines.push(s.y[j] - s.band[j], s.y[j] + s.band[j]);
       // Behind smoothed curves a single spike of the raw ones must not flatten the picture.
       const raw = state.soft ? shown.flatMap(([s]) => s.y).filter(usable).sort((a, b) => a - b) : [];
       if (raw.length) lines.push(raw[Math.floor(raw.length * 0.01)], raw[Math.ceil(raw.length * 0.985) - 1]);
@@ -165,6 +168,11 @@
         const dash = i >= 8 ? "6 4" : "none";
         add("path", { class: kind, d: path, style: `stroke:${colour(i)};stroke-dasharray:${dash}` }, undefined, lines);
       };
+      for (const [s, i] of shown) {
+        const edge = (side) => (j) => `${px(s.x[j]).toFixed(1)} ${py(s.y[j] + side * s.band[j]).toFixed(1)}`;
+        const outline = [...banded(s).map(edge(1)), ...banded(s).reverse().map(edge(-1))].join("L");
+        if (outline) add("path", { class: "band", d: `M${outline}Z`, style: `fill:${colour(i)}` }, undefined, lines);
+      }
       if (state.soft) for (const [s, i] of shown) line(s.x, s.y, i, "line faint");
       for (const [s, i] of shown) line(...strong(s), i, "line");
       const labels = [];
@@ -327,7 +335,7 @@
       play.textContent = "Pause";
       timer = setInterval(() => (Number(scrub.value) === last ? stop() : turn(Number(scrub.value) + 1)), 600);
     });
-    for (const control of [scrub, earlier, later, play]) control.hidden = last === 0;
+    scrub.parentElement.hidden = last === 0;
     turn(last);
   }
 

@@ -2,8 +2,8 @@
 
 Everything but the pictures is inside the page, so that it can be archived and opened in ten years. It is
 made from the run folder's files alone and takes any of them missing: it is written many times while the run
-is young, and again after an interruption. figures.py makes tables and curves; report.html.jinja, report.css
-and report.js decide how they look.
+is young, and again after an interruption. figures.py and figures_classes.py make tables and curves;
+report.html.jinja, report.css and report.js decide how they look.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 import jinja2
 
-from gesso.engine import figures
+from gesso.engine import figures, figures_classes
 from gesso.engine.figures import Clock
 from gesso.engine.runlog import Record, read_log
 from gesso.errors import CheckpointError, UsageError
@@ -31,6 +31,9 @@ from gesso.restoring import flat
 
 PATIENCE = 15 * 60.0
 """Seconds of silence after which a run counts as stopped; three times its longest silence if that is more."""
+
+NOT_TYPED = {"data.names"}
+"""Fields of a recipe that the data set fills in."""
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("gesso", "engine"),
@@ -64,7 +67,7 @@ def _page(run: Path, now: float) -> dict[str, Any]:
     environment = _read_object(run / "environment.json", warnings)
     metrics = _read_object(run / "metrics.json", warnings)
     clock = Clock.of(log, recipe.get("epochs"))
-    losses = figures.curves(log, "loss", "losses")
+    classes, all_classes = figures_classes.class_rows(metrics)
     sheets = _sheets(run / "samples", clock)
     pictures = _pictures(run / "samples" / "slider")
     choices = environment.pop("choices", None)
@@ -83,9 +86,13 @@ def _page(run: Path, now: float) -> dict[str, Any]:
         "progress": figures.progress(log, clock),
         "sheets": sheets,
         "pictures": pictures,
+        "gallery": _gallery(run / "samples" / "gallery"),
+        "classes": classes,
+        "all_classes": all_classes,
+        "matrix": figures_classes.matrix(metrics),
         "data": {
             "unit": clock.unit,
-            "losses": figures.chart("Losses", losses, clock, noisy=True),
+            "losses": figures.main_chart(log, clock),
             "small": figures.small_charts(log, clock),
             "sheets": sheets,
             "pictures": pictures,
@@ -95,7 +102,7 @@ def _page(run: Path, now: float) -> dict[str, Any]:
         "environment": {key: value for key, value in environment.items() if value not in (None, "")},
         "choices": choices if isinstance(choices, dict) else {},
         "commands": [f"gesso resume {place}", f"gesso evaluate {place}"],
-        "warnings": warnings + figures.diverged(losses, clock),
+        "warnings": warnings + figures.diverged(figures.curves(log, "loss", "losses"), clock),
         "notes": [(clock.label(r["images"]), str(r.get("text", ""))) for r in log if r["kind"] == "note"],
     }
 
@@ -189,6 +196,15 @@ def _pictures(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
+def _gallery(folder: Path) -> list[dict[str, Any]]:
+    """What a generator made, and real images beside it."""
+    return [
+        {"title": title, "src": f"samples/gallery/{name}.png", "width": size[0], "height": size[1]}
+        for name, title in (("made", "Made from noise"), ("real", "Real images"))
+        if (size := _png_size(folder / f"{name}.png"))
+    ]
+
+
 def _png_size(path: Path) -> tuple[int, int] | None:
     """(width, height) in pixels from a PNG's header; None for anything else, such as a file just begun."""
     try:
@@ -215,7 +231,7 @@ def _changed(values: dict[str, Any], warnings: list[str]) -> list[tuple[str, str
     return [
         (as_flag(flag, value), as_flag(flag, not value) if isinstance(value, bool) else as_value(default[flag]))
         for flag, value in ours.items()
-        if value != default[flag]
+        if value != default[flag] and flag not in NOT_TYPED
     ]
 
 

@@ -1,15 +1,18 @@
 """What a run tells: one line at a time to people, log.jsonl for the truth, curves to the trackers.
 
-The log line is the reference code's, because people grep for it. Losses stay on the device and are summed
-there; they are fetched only when a line is due, so that no step waits for them.
+The log line is that of each model's reference code, because people grep for it. Losses stay on the device and are
+summed there; they are fetched only when a line is due, so that no step waits for them.
 """
 
 import dataclasses
 import json
+import math
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -70,13 +73,47 @@ class Meter:
         self._start += time.perf_counter() - began
 
 
-def loss_line(epoch: int, image: int, read: dict[str, Any]) -> str:
-    """The reference code's line: (epoch: 1, iters: 100, time: 0.317, data: 0.002) G_GAN: 0.912 …"""
+@dataclass(frozen=True)
+class Moment:
+    """Where a run is: images seen, images in an epoch, images in a step, and the epochs that were asked for."""
+
+    images: int
+    per_epoch: int
+    batch_size: int
+    epochs: float
+
+
+def translation_line(at: Moment, read: dict[str, Any]) -> str:
+    """(epoch: 1, iters: 100, time: 0.317, data: 0.002) G_GAN: 0.912 …; epochs from 1, images, seconds an image."""
+    epoch = (at.images - 1) // at.per_epoch
     losses = " ".join(f"{name}: {value:.3f}" for name, value in read["losses"].items())
     return (
-        f"(epoch: {epoch}, iters: {image}, time: {read['seconds_per_image']:.3f}, "
+        f"(epoch: {epoch + 1}, iters: {at.images - epoch * at.per_epoch}, time: {read['seconds_per_image']:.3f}, "
         f"data: {read['data_seconds_per_image']:.3f}) {losses}"
     )
+
+
+def dcgan_line(at: Moment, read: dict[str, Any]) -> str:
+    """[0/25][0/782] Loss_D: 1.3862 Loss_G: 0.7012 D(x): 0.5011 D(G(z)): 0.4987 / 0.4752, before / after G's step.
+
+    Epoch and step are counted from 0, by the first image of the newest step; other losses follow.
+    """
+    epoch, image = divmod(at.images - at.batch_size, at.per_epoch)
+    steps = math.ceil(at.per_epoch / at.batch_size)
+    losses = {name: f"{value:.4f}" for name, value in read["losses"].items()}
+    before, after = losses.pop("D(G(z))_1"), losses.pop("D(G(z))_2")
+    shown = {name: losses.pop(name) for name in ("Loss_D", "Loss_G", "D(x)")} | {"D(G(z))": f"{before} / {after}"}
+    text = " ".join(f"{name}: {value}" for name, value in (shown | losses).items())
+    return f"[{epoch}/{math.ceil(at.epochs)}][{image // at.batch_size}/{steps}] {text}"
+
+
+LINES: dict[str, Callable[[Moment, dict[str, Any]], str]] = {
+    "cyclegan": translation_line,
+    "dcgan": dcgan_line,
+    "densenet": translation_line,
+    "pix2pix": translation_line,
+}
+"""The line of the log for each model."""
 
 
 class Trackers:
@@ -105,7 +142,7 @@ class Trackers:
             for name, value in values.items():
                 self._tensorboard.add_scalar(name, value, images)
         if self._accelerator:
-            self._accelerator.log(values, step=images)
+            self._accelerator.log({_plain(name): value for name, value in values.items()}, step=images)
 
     def image(self, name: str, picture: Any, images: int) -> None:
         """An H×W×3 uint8 picture."""
@@ -117,6 +154,11 @@ class Trackers:
             self._tensorboard.close()
         if self._accelerator:
             self._accelerator.end_training()
+
+
+def _plain(name: str) -> str:
+    """`name` in the characters that MLflow takes: loss/D(G(z))_1 becomes loss/D_G_z_1."""
+    return re.sub(r"[^\w./ -]+_*", "_", name).rstrip("_")
 
 
 def check_trackers(recipe: Recipe) -> None:
@@ -185,15 +227,15 @@ class Narrator:
         self.log = RunLog(run / "log.jsonl")
         self.trackers = Trackers(run, recipe, accelerator, images)
         self.bar = Bar(run.name, total, images)
-        self._total = total
+        self._recipe = recipe
 
     def note(self, images: int, text: str) -> None:
         self.bar.say(text)
         self.log.write("note", images, text=text)
 
     def losses(self, images: int, per_epoch: int, read: dict[str, Any], rates: dict[str, float]) -> None:
-        epoch = (images - 1) // per_epoch
-        self.bar.say(loss_line(epoch + 1, images - epoch * per_epoch, read))
+        moment = Moment(images, per_epoch, self._recipe.batch_size, self._recipe.epochs)
+        self.bar.say(LINES[self._recipe.model](moment, read))
         self.log.write(
             "loss",
             images,
