@@ -1,9 +1,11 @@
 """The cache: decoded once, never stale, never half there, and done without where it does not fit."""
 
+import dataclasses
 import json
 import os
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 from conftest import write_pairs
 from gesso.data.images import write_image
 from gesso.data.sources import FolderSource, open_source
-from gesso.data.store import MappedStore, PlainStore, Store, open_store, training_fit
+from gesso.data.store import KEPT_DAYS, MappedStore, PlainStore, Store, open_store, training_fit
 from gesso.errors import DataError
 from gesso.recipe import BUILTIN_STREETS, TranslationData
 
@@ -172,3 +174,26 @@ def test_index_is_readable_json_with_every_image(root: Path) -> None:
     opened(data_of(root))
     index = json.loads(next((root.parent / "cache").rglob("index.json")).read_text())
     assert len(index["images"]) == 12 and index["bad"] == {}
+
+
+def test_a_cache_that_was_not_opened_for_long_is_deleted_when_another_is_built(tmp_path: Path) -> None:
+    data = TranslationData(root=BUILTIN_STREETS, load_size=36, crop_size=32, train_subset=2, cache_dir=str(tmp_path))
+    opened(data)
+    (old,) = (path for path in (tmp_path / "images").iterdir() if path.is_dir())
+    opened(dataclasses.replace(data, train_subset=3))
+    assert old.is_dir()
+    long_ago = time.time() - (KEPT_DAYS + 1) * 24 * 3600
+    os.utime(old, (long_ago, long_ago))
+    opened(dataclasses.replace(data, train_subset=4))
+    assert not old.exists()
+
+
+def test_opening_a_cache_again_keeps_it(tmp_path: Path) -> None:
+    data = TranslationData(root=BUILTIN_STREETS, load_size=36, crop_size=32, train_subset=2, cache_dir=str(tmp_path))
+    opened(data)
+    (old,) = (path for path in (tmp_path / "images").iterdir() if path.is_dir())
+    long_ago = time.time() - (KEPT_DAYS + 1) * 24 * 3600
+    os.utime(old, (long_ago, long_ago))
+    opened(data)
+    opened(dataclasses.replace(data, train_subset=3))
+    assert old.is_dir()

@@ -19,7 +19,7 @@ from gesso.data.images import read_image, to_channels
 from gesso.data.order import random
 from gesso.data.shards import is_shards, open_shards, shard_splits
 from gesso.data.sources import Slot, Source, StreetsSource, Unit, file_fingerprint, root_of
-from gesso.data.streets import HOURS, WEATHERS, render
+from gesso.data.streets import HOURS, RENDERER, WEATHERS, render
 from gesso.data.synth import FAIR, FIRST
 from gesso.errors import DataError
 from gesso.progress import Progress, Say, silent
@@ -121,7 +121,7 @@ class RenderedSource:
         self.classes, self.counts = classes, {ROLE: count}
         self._size, self._channels, self._noise = size, channels, noise
         self.settings: tuple[object, ...] = (size, channels, len(classes), noise)
-        print_ = f"{self.name} {StreetsSource.SEED} {split}"
+        print_ = f"{self.name} {RENDERER} {StreetsSource.SEED} {split}"
         self.units: Sequence[Unit] = tuple(Unit(f"{self.name} {i}", ((ROLE, i),), print_) for i in range(count))
 
     def unit_of(self, slot: Slot) -> Unit:

@@ -15,6 +15,7 @@ import numpy as np
 
 from gesso.data.folders import Picture, Split, checked_root, find_split, halve, splits
 from gesso.data.images import read_image, to_channels
+from gesso.data.streets import RENDERER
 from gesso.data.synth import FIRST, street_pair
 from gesso.errors import DataError, UsageError
 from gesso.recipe import BUILTIN_STREETS, Data, TranslationData
@@ -125,7 +126,7 @@ class StreetsSource:
         self.counts = {"A": count, "B": count}
         first = FIRST[split]
         self._first = {"A": first, "B": first if self.paired else FIRST["train B"]}
-        print_ = f"streets {self.SEED} {self._size}"
+        print_ = f"streets {RENDERER} {self.SEED} {self._size}"
         self.units: Sequence[Unit]
         if self.paired:
             self.units = tuple(Unit(f"street {first + i}", (("A", i), ("B", i)), print_) for i in range(count))

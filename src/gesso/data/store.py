@@ -14,6 +14,7 @@ import math
 import os
 import shutil
 import tempfile
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,6 +33,8 @@ from gesso.progress import Progress, Say, silent
 from gesso.recipe import Data, TranslationData
 
 FORMAT = 1
+KEPT_DAYS = 30
+"""A cache that no run has opened for so long is deleted when another one is built."""
 SAMPLES, INDEX = "samples.bin", "index.json"
 
 
@@ -123,7 +126,8 @@ def open_store(source: Source, fit: Fit, data: Data, say: Say, progress: Progres
         if reason and data.cache == "on":
             raise DataError(f"--data.cache on: {reason}; raise --data.cache-limit-gb or name another --data.cache-dir")
     if reason:
-        say(f"images are decoded as they are needed: {reason}")
+        if data.cache != "off":
+            say(f"{source.split}: images are decoded as they are needed: {reason}")
         bad = {} if source.checked else _verify(folder, source, fit, data, progress)
     if bad:
         source = _without(source, bad, data, say)
@@ -135,7 +139,10 @@ def _build(folder: Path, source: Source, fit: Fit, data: Data, progress: Progres
     folder.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder.with_suffix(".lock")):
         with contextlib.suppress(OSError, ValueError, KeyError):
-            return dict(_read_index(folder)["bad"])
+            found = dict(_read_index(folder)["bad"])
+            os.utime(folder)
+            return found
+        _delete_unused(folder.parent)
         shutil.rmtree(folder, ignore_errors=True)
         for left in folder.parent.glob(f"{folder.name}.*.tmp"):  # of a build that was killed: we hold its lock
             shutil.rmtree(left, ignore_errors=True)
@@ -154,6 +161,15 @@ def _build(folder: Path, source: Source, fit: Fit, data: Data, progress: Progres
         finally:
             shutil.rmtree(beside, ignore_errors=True)
         return dict(index["bad"])
+
+
+def _delete_unused(caches: Path) -> None:
+    """Delete caches that were last opened long ago, unless another process holds their lock."""
+    for folder in caches.iterdir():
+        with contextlib.suppress(OSError, filelock.Timeout):
+            if folder.is_dir() and time.time() - folder.stat().st_mtime > KEPT_DAYS * 24 * 3600:
+                with filelock.FileLock(folder.with_suffix(".lock"), timeout=0):
+                    shutil.rmtree(folder)
 
 
 def _write_samples(

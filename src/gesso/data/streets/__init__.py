@@ -24,7 +24,18 @@ from gesso.data.streets.shade import develop
 from gesso.data.streets.vehicles import paint_bus, paint_car, paint_train, paint_truck
 from gesso.errors import UsageError
 
-__all__ = ["CLASSES", "HOURS", "PALETTE", "SMALLEST", "TRAIN_LABELS", "WEATHERS", "Street", "colour", "render"]
+__all__ = [
+    "CLASSES",
+    "HOURS",
+    "PALETTE",
+    "RENDERER",
+    "SMALLEST",
+    "TRAIN_LABELS",
+    "WEATHERS",
+    "Street",
+    "colour",
+    "render",
+]
 
 SMALLEST: Final = 32
 """Fewest pixels of a side."""
@@ -43,6 +54,9 @@ PAINTERS: Final[dict[str, Callable[[Canvas, Thing, int], None]]] = {
     "tree": paint_tree,
     "truck": paint_truck,
 }
+
+RENDERER: Final = 1
+"""To be raised by whoever changes what the same arguments draw, so that no cache shows the streets of before."""
 
 LONGEST: Final = {"car": 5.0, "truck": 8.5, "bus": 11.0, "train": 30.0}
 """Metres from the near end to the far end, of what is long."""
