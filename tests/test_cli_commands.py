@@ -14,7 +14,9 @@ from PIL import Image
 
 from commands import Gesso, refused, train_words
 from gesso import cli
+from gesso.engine.train import Run
 from gesso.models.pix2pix import Pix2Pix
+from gesso.recipe import Recipe
 
 
 def test_interrupt_ends_in_130(gesso: Gesso, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,6 +131,26 @@ def test_out_of_memory_names_the_flags_that_help(
     said = gesso(*train_words(pairs, "--runs", tmp_path, "--name", "it"))
     assert said.code == 2
     assert said.err[-1] == "gesso: out of memory; use a smaller --batch-size, --data.crop-size or --generator.ngf"
+
+
+def test_out_of_memory_where_no_flag_helps(gesso: Gesso, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(arguments: object) -> int:
+        raise MemoryError
+
+    monkeypatch.setitem(cli.COMMANDS, "resume", exhausted)
+    assert gesso("resume", "run") == (2, [], ["gesso: out of memory; close other programs, or use a machine with more"])
+
+
+def test_demo_goes_where_it_is_told(gesso: Gesso, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def train(recipe: Recipe, **where: Any) -> Run:
+        asked.update(where, recipe=recipe.recipe)
+        return Run(where["runs"] / where["name"], False, [])
+
+    monkeypatch.setattr("gesso.engine.train.train", train)
+    assert gesso("demo", "--runs", tmp_path, "--name", "again", "--overwrite").code == 130
+    assert asked == {"recipe": "pix2pix-demo", "runs": tmp_path, "name": "again", "overwrite": True}
 
 
 def test_other_errors_of_ours_keep_their_traceback(

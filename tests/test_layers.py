@@ -29,6 +29,7 @@ LAYERS = (
     ("engine",),
     ("exporting", "importing", "predicting", "serving", "bench"),
     ("parsing",),
+    ("commands",),
     ("cli",),
     ("__main__",),
 )

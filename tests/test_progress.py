@@ -4,8 +4,12 @@ import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+
+from gesso.progress import Rate
 
 pty = pytest.importorskip("pty")
 
@@ -99,3 +103,8 @@ def test_on_one_terminal_the_lines_stand_above_one_bar() -> None:
 def test_a_dumb_terminal_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules[__name__], "CODE", "import os; os.environ['TERM'] = 'dumb'\n" + CODE)
     assert run("pipe", "terminal")[1] == ""
+
+
+def test_rate_is_told_in_the_bars_unit() -> None:
+    fast: Any = SimpleNamespace(speed=2_500_000)
+    assert [Rate(unit).render(fast).plain for unit in ("images", "MB")] == ["2500000.0 images/s", "2.5 MB/s"]

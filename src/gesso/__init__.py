@@ -1,4 +1,4 @@
-"""Gesso: train, measure, shrink, ship and benchmark the reference models of image translation.
+"""Gesso: train, measure, shrink, ship and benchmark the reference models of images.
 
     import gesso
 
@@ -20,9 +20,11 @@ _WHERE = {
     "resume": ("gesso.engine.train", "resume"),
     "evaluate": ("gesso.engine.score", "score_run"),
     "translate": ("gesso.predicting.folder", "translate_folder"),
+    "sample": ("gesso.predicting.sampling", "sample_run"),
+    "classify": ("gesso.predicting.classify", "classify_folder"),
 }
 
-__all__ = ["RECIPES", "__version__", "evaluate", "resume", "train", "translate"]
+__all__ = ["RECIPES", "__version__", "classify", "evaluate", "resume", "sample", "train", "translate"]
 
 
 def __getattr__(name: str) -> Any:

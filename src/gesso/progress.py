@@ -7,7 +7,7 @@ Standard error has the rest: this bar, where it is a terminal that can draw one,
 
 import sys
 from collections.abc import Callable
-from typing import Self
+from typing import Final, Literal, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -24,23 +24,33 @@ def silent(done: int, total: int) -> None:
     """A Progress that tells nobody."""
 
 
+Unit = Literal["images", "MB"]
+SIZES: Final[dict[Unit, float]] = {"images": 1, "MB": 1e6}
+"""How much of what a bar counts, images or bytes, is one of its unit."""
+
+
 class Rate(ProgressColumn):
-    """Images a second."""
+    """Images or megabytes a second."""
+
+    def __init__(self, unit: Unit) -> None:
+        super().__init__()
+        self._unit: Unit = unit
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f} images/s" if task.speed else "")
+        return Text(f"{task.speed / SIZES[self._unit]:.1f} {self._unit}/s" if task.speed else "")
 
 
 class Bar:
-    """A bar over `total` images, `done` of which were there before. A context manager, or to be closed."""
+    """A bar over `total` images (or bytes, shown in MB), `done` of which were there before. A context manager, or to
+    be closed."""
 
-    def __init__(self, what: str, total: float = 1, done: float = 0) -> None:
+    def __init__(self, what: str, total: float = 1, done: float = 0, unit: Unit = "images") -> None:
         self._console = Console(stderr=True)
         self._progress = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
-            Rate(),
+            Rate(unit),
             TimeRemainingColumn(),
             console=self._console,
             redirect_stdout=False,  # rich would print what belongs on standard output beside the bar

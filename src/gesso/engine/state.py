@@ -1,6 +1,5 @@
-"""A model's state out of memory and back: for checkpoints, for given weights, for a run made longer."""
+"""A model's state out of memory and back: for checkpoints, for given weights; and a run's recipe anew."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from gesso.engine import checkpoint
 from gesso.engine.average import Average
 from gesso.engine.checkpoint import Checkpoint, Weights
-from gesso.engine.runs import RECIPE, read_recipe
+from gesso.engine.runs import RECIPE, lock_run, read_recipe
 from gesso.engine.track import say
 from gesso.errors import CheckpointError, UsageError
 from gesso.files import write_atomically
@@ -133,7 +132,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def lengthen(run: Path, epochs: float) -> None:
-    """Change how many epochs the run at `run` is to have. Its learning rates follow the new length from here on."""
-    recipe: Recipe = dataclasses.replace(read_recipe(run), epochs=epochs).checked()
-    write_atomically(run / RECIPE, recipe.to_json())
+def rewrite(run: Path, recipe: Recipe) -> None:
+    """Make `recipe` that of the run at `run`. UsageError where it makes no sense, or another process trains the run."""
+    text = recipe.checked().to_json()
+    lock = lock_run(run)
+    try:
+        write_atomically(run / RECIPE, text)
+    finally:
+        lock.release()

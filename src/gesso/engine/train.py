@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from gesso.data import order
+from gesso.data.fetch import fetch, hint
 from gesso.data.shards_bytes import is_url
 from gesso.data.single import class_names
 from gesso.data.sources import root_of
@@ -33,14 +34,15 @@ from gesso.engine.finish import finish
 from gesso.engine.judging import Judge, open_judge
 from gesso.engine.launch import Choices, choose, prepare
 from gesso.engine.report import write_report
-from gesso.engine.runs import default_name, lock_run, open_run, read_environment, read_recipe, write_environment
+from gesso.engine.runs import default_name, open_run, read_environment, read_recipe, write_environment
 from gesso.engine.schedule import rate
 from gesso.engine.sheets import write_sheet
 from gesso.engine.track import Meter, Narrator, check_trackers, say
-from gesso.errors import UsageError
+from gesso.errors import DataError, UsageError
 from gesso.models import build_model
 from gesso.models.base import Model, Networks
-from gesso.recipe import BUILTIN_STREETS, ClassData, Recipe
+from gesso.progress import Bar
+from gesso.recipe import BUILTIN_STREETS, ClassData, Data, Recipe
 
 
 @dataclass
@@ -109,6 +111,7 @@ def located(recipe: Recipe) -> Recipe:
     """`recipe` with what the data set says: its place, written out from the root of the file system so that a resume
     may start from any folder, and its classes. DataError where there is no such data set."""
     data = recipe.data
+    _fetch_missing(data)
     if isinstance(data, ClassData):
         data = dataclasses.replace(data, names=class_names(data))
         recipe = dataclasses.replace(recipe, data=data)
@@ -119,18 +122,43 @@ def located(recipe: Recipe) -> Recipe:
     return dataclasses.replace(recipe, data=dataclasses.replace(data, root=str(root_of(data).resolve())))
 
 
-def resume(run: Path, *, epochs: float | None = None) -> Run:
-    """Go on with the run at `run`, to `epochs` instead of its recipe's, if given."""
+def _fetch_missing(data: Data) -> None:
+    """A public data set whose folder is missing: downloaded if `data.fetch`, else DataError says how."""
+    root = Path(data.root).expanduser()
+    advice = hint(root)
+    if advice is None:
+        return
+    if not data.fetch:
+        raise DataError(f"{advice}, and so does --data.fetch")
+    with Bar(f"fetching {root.name}", unit="MB") as bar:
+        fetch(root.name, root.parent, existing="keep", progress=bar.update, say=bar.say)
+
+
+def resume(run: Path, *, epochs: float | None = None, data_root: str = "") -> Run:
+    """Go on with the run at `run`, to `epochs` instead of its recipe's, if given.
+
+    data_root: where the run's data set is now, if it was moved; its images are taken to be the same. Both are written
+    into the run's recipe.
+    """
     run = run.resolve()  # `.` has a name too
     recipe = read_recipe(run)
-    if epochs is not None and epochs != recipe.epochs:
-        lock = lock_run(run)
-        try:
-            state.lengthen(run, epochs)
-        finally:
-            lock.release()
-        recipe = read_recipe(run)
-    return train(recipe, runs=run.parent, name=run.name)
+    changed = recipe if epochs is None else dataclasses.replace(recipe, epochs=epochs)
+    if data_root:
+        changed = _moved(changed, data_root)
+    if changed != recipe:
+        state.rewrite(run, changed)
+    return train(changed, runs=run.parent, name=run.name)
+
+
+def _moved(recipe: Recipe, root: str) -> Recipe:
+    """`recipe` with its data set at `root`. UsageError where that cannot be the same data set."""
+    if recipe.data.root == BUILTIN_STREETS:
+        raise UsageError(f"--data-root {root}: this run's data are {BUILTIN_STREETS}, which cannot have moved")
+    moved = located(dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, root=root)))
+    before, now = recipe.data, moved.data
+    if isinstance(before, ClassData) and isinstance(now, ClassData) and now.names != before.names:
+        raise UsageError(f"--data-root {root}: another data set than the run's, its classes have other names")
+    return moved
 
 
 def _loop(s: Session, stop: threading.Event) -> bool:

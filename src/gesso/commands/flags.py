@@ -1,0 +1,17 @@
+"""The flags that several commands have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from gesso.recipe import Precision
+
+Flag = tyro.conf.arg
+Run = Annotated[tyro.conf.Positional[Path], Flag(metavar="RUN")]
+Folder = Annotated[tyro.conf.Positional[Path], Flag(metavar="FOLDER")]
+Inputs = Annotated[tyro.conf.Positional[Path], Flag(metavar="INPUTS")]
+Sources = Annotated[tyro.conf.Positional[tuple[Path, ...]], Flag(metavar="SOURCES", help_behavior_hint="(required)")]
+Out = Annotated[Path, Flag(aliases=("-o",))]
+BatchSize = Annotated[int, Flag(aliases=("-b",))]
+Arithmetic = Annotated[Precision, Flag(aliases=("-d",))]

@@ -1,0 +1,202 @@
+"""The commands that use what was trained: translate, sample, classify; and those that look: compare-dumps, doctor."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from gesso.commands.flags import Arithmetic, BatchSize, Flag, Inputs, Out, Run
+from gesso.parsing import parse
+
+
+def translate(arguments: Sequence[str]) -> int:
+    """Translate a picture or a folder of pictures of any size."""
+
+    def form(
+        run: Run,
+        inputs: Inputs,
+        *,
+        out: Out,
+        direction: Literal["auto", "AtoB", "BtoA"] = "auto",
+        checkpoint: str = "best",
+        format: Literal["png", "tif", "jpg", "webp", "same"] = "png",
+        batch_size: BatchSize = 4,
+        mode: Literal["recipe", "eval", "train"] = "recipe",
+        resize: int = 0,
+        existing: Literal["refuse", "skip", "replace"] = "refuse",
+        device: str = "auto",
+        precision: Arithmetic = "auto",
+        max_pixels: int = 100_000_000,
+    ) -> dict[str, Any]:
+        """Translate a picture, or every picture in a folder and its sub-folders, at its own size.
+
+        Args:
+            run: Folder of the run, or of one of its checkpoints.
+            inputs: A picture or a folder.
+            out: Folder for the results; names and sub-folders are kept.
+            direction: AtoB or BtoA; auto: the one that the model was trained for, AtoB where it has both.
+            checkpoint: best, latest, or the number of one.
+            format: Of the results; 16-bit pictures stay 16-bit in png and tif.
+            batch_size: Pictures of one size at once.
+            mode: Dropout and batch statistics off (eval), on (train), or as the recipe says.
+            resize: Shrink the longer side to this for the network, then grow the result back; 0 does not.
+            existing: What to do where a result is there already.
+            device: auto, cpu, cuda, …
+            precision: Arithmetic of the network.
+            max_pixels: Refuse a picture with more.
+        """
+        return locals()
+
+    values = parse(form, arguments, "translate", "gesso translate runs/cyclegan-horse2zebra photos/ -o out/")
+    from gesso.predicting.folder import translate_folder
+
+    values["suffix"] = values.pop("format")
+    values["direction"] = None if values["direction"] == "auto" else values["direction"]
+    done = translate_folder(**values)
+    for error in done.bad:
+        print(f"gesso: {error}", file=sys.stderr)
+    print(f"{done.written} written to {values['out']}, {done.skipped} there already, {len(done.bad)} could not be read")
+    return 2 if done.bad else 0
+
+
+def sample(arguments: Sequence[str]) -> int:
+    """Make images with a generator of images from noise."""
+
+    def form(
+        run: Run,
+        *,
+        out: Out,
+        count: Annotated[int, Flag(aliases=("-n",))] = 0,
+        kind: Literal["grid", "files", "walk", "progress"] = "grid",
+        seed: int = 0,
+        columns: int = 0,
+        frames: int = 60,
+        checkpoint: str = "best",
+        device: str = "auto",
+        precision: Arithmetic = "auto",
+    ) -> dict[str, Any]:
+        """Make images with a trained DCGAN: a sheet, files, a walk from image to image, or a film of the training.
+
+        Args:
+            run: Folder of the run, or of one of its checkpoints.
+            out: .png or .webp for a sheet, .gif or .webp for a film, a folder for files. Nothing is written over.
+            count: Images to make, or to walk through; 0 makes 64, or 8 for a walk.
+            kind: One sheet (grid), a file an image (files), a film that leads from image to image (walk), or a film of
+                the same images at each checkpoint that is there (progress).
+            seed: Other seeds make other images.
+            columns: Images side by side; 0 makes a sheet nearly square.
+            frames: Frames of a walk, or the most of a film of the training.
+            checkpoint: best, latest, or the number of one.
+            device: auto, cpu, cuda, …
+            precision: Arithmetic of the network.
+        """
+        return locals()
+
+    values = parse(form, arguments, "sample", "gesso sample runs/dcgan-msls -o samples.png -n 64")
+    from gesso.predicting.sampling import sample_run
+
+    for line in sample_run(**values):
+        print(line)
+    return 0
+
+
+def classify(arguments: Sequence[str]) -> int:
+    """Name the most likely classes of a picture or of every picture in a folder."""
+
+    def form(
+        run: Run,
+        inputs: Inputs,
+        *,
+        top: int = 5,
+        json: bool = False,
+        batch_size: BatchSize = 32,
+        checkpoint: str = "best",
+        device: str = "auto",
+        precision: Arithmetic = "auto",
+        max_pixels: int = 100_000_000,
+    ) -> dict[str, Any]:
+        """Name the most likely classes of a picture, or of every picture in a folder and its sub-folders.
+
+        Args:
+            run: Folder of the run, or of one of its checkpoints.
+            inputs: A picture or a folder.
+            top: Classes to name, the most likely first.
+            json: A line of JSON for each picture instead of a table.
+            batch_size: Pictures at once.
+            checkpoint: best, latest, or the number of one.
+            device: auto, cpu, cuda, …
+            precision: Arithmetic of the network.
+            max_pixels: Refuse a picture with more.
+        """
+        return locals()
+
+    values = parse(form, arguments, "classify", "gesso classify runs/densenet121-imagenet photos/ --top 3")
+    from gesso.predicting.classify import classify_folder
+
+    show = _print_json if values.pop("json") else _print_table
+    return show(classify_folder(**values))
+
+
+def _print_json(records: Iterable[Mapping[str, Any]]) -> int:
+    bad = 0
+    for record in records:
+        bad += "error" in record
+        print(json.dumps(record, ensure_ascii=False), flush=True)
+    return 2 if bad else 0
+
+
+def _print_table(records: Iterable[Mapping[str, Any]]) -> int:
+    """A line for each class, as they come; the column of the files grows with the longest name so far."""
+    bad = width = 0
+    for record in records:
+        if "error" in record:
+            bad += 1
+            print(f"gesso: {record['file']}: {record['error']}", file=sys.stderr)
+            continue
+        width = max(width, len(record["file"]))
+        for found in record["classes"]:
+            print(f"{record['file']:<{width}}  {found['score']:.4f}  {found['class']}", flush=True)
+    return 2 if bad else 0
+
+
+def compare_dumps(arguments: Sequence[str]) -> int:
+    """Compare the tensors that two trainings wrote down, step by step and layer by layer."""
+
+    def form(
+        a: Annotated[tyro.conf.Positional[Path], Flag(metavar="A")],
+        b: Annotated[tyro.conf.Positional[Path], Flag(metavar="B")],
+        *,
+        tolerance: float = 1e-3,
+    ) -> tuple[Any, ...]:
+        """Compare the tensors that two trainings wrote down with --dump.steps, and name where they part first.
+
+        Args:
+            a: A run with dumps, its folder of dumps, or one file.
+            b: The other one.
+            tolerance: Largest difference, relative to the norm of A's tensor, that counts as the same.
+        """
+        return a, b, tolerance
+
+    a, b, tolerance = parse(form, arguments, "compare-dumps", "gesso compare-dumps runs/on-gpu runs/on-cpu")
+    from gesso.engine import dumps
+
+    compared = dumps.compare_dumps(a, b, tolerance)
+    print("\n".join(compared.lines))
+    return 0 if compared.same else 1
+
+
+def doctor(arguments: Sequence[str]) -> int:
+    """Show the hardware, what gesso would choose on it, and why."""
+
+    def form() -> None:
+        """Show the hardware, the versions, what gesso would choose on this machine, and why."""
+
+    parse(form, arguments, "doctor", "gesso doctor")
+    from gesso.engine.doctor import examine
+
+    for line in examine():
+        print(line)
+    return 0
