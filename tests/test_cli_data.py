@@ -1,18 +1,12 @@
 """`gesso data fetch` and `prepare` on small sets, a set fetched on the way to a training, and one that was moved."""
 
 import inspect
-import io
 import json
 import shutil
-import tarfile
-import threading
-import zipfile
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -25,8 +19,9 @@ from gesso.data.prepare.imagenet import prepare_imagenet
 from gesso.data.prepare.msls import prepare_msls
 from gesso.data.prepare.pairs import prepare_pairs
 from gesso.data.prepare.splits import prepare_splits
-from gesso.data.synth import write_cityscapes_raw
 from gesso.engine.runs import read_recipe
+from gesso.engine.train import located
+from publications import CITYSCAPES, picture, pix2pix_set, served, write_cityscapes, write_imagenet, write_msls
 
 PREPARATIONS: dict[str, Callable[..., Any]] = {
     "cityscapes": prepare_cityscapes,
@@ -37,36 +32,16 @@ PREPARATIONS: dict[str, Callable[..., Any]] = {
 }
 
 
-@pytest.fixture
-def server(pairs: Path) -> Iterator[str]:
-    """The address of a mirror on loopback that has the toy pairs as facades."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        tar.add(pairs, "facades")
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            known = self.path == "/pix2pix/datasets/facades.tar.gz"
-            self.send_response(200 if known else 404)
-            self.send_header("Content-Length", str(len(buffer.getvalue()) if known else 0))
-            self.end_headers()
-            if known:
-                self.wfile.write(buffer.getvalue())
-
-        def log_message(self, *arguments: object) -> None:
-            """Standard error belongs to the command."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as site:
-        thread = threading.Thread(target=site.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{site.server_port}"
-        site.shutdown()
-        thread.join()
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The address of a mirror on loopback that has facades."""
+    with served(pix2pix_set("facades")) as address:
+        yield address
 
 
-def save(path: Path, seed: int, size: int = 16, kind: str = "PNG") -> None:
+def save(path: Path, seed: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8)).save(path, kind)
+    path.write_bytes(picture(seed))
 
 
 # Fetching.
@@ -78,11 +53,11 @@ def test_fetch_lists_what_it_knows(gesso: Gesso) -> None:
     assert any(line.startswith("facades ") and "CMP Facade Database" in line for line in said.out)
 
 
-def test_fetch_unpacks_a_set_and_says_what_it_is(gesso: Gesso, server: str, pairs: Path, tmp_path: Path) -> None:
+def test_fetch_unpacks_a_set_and_says_what_it_is(gesso: Gesso, server: str, tmp_path: Path) -> None:
     said = gesso("data", "fetch", "facades", "--out", tmp_path, "--mirror", server)
     assert (said.code, said.err) == (0, [])
     assert said.out[-1].startswith(f"{tmp_path / 'facades'}: pairs: facades and their labels (CMP")
-    assert sorted(path.name for path in (tmp_path / "facades" / "val").iterdir()) == [f"00{i}.png" for i in range(4)]
+    assert sorted(path.name for path in (tmp_path / "facades" / "val").iterdir()) == ["0.jpg", "1.jpg"]
     refused(gesso("data", "fetch", "facades", "--out", tmp_path, "--mirror", server), "facades is there already")
 
 
@@ -108,7 +83,7 @@ def test_training_fetches_a_missing_public_set_where_told_to(
     monkeypatch.setattr("gesso.data.fetch._mirrored", lambda url, mirror: server + "/pix2pix/datasets/facades.tar.gz")
     words = train_words(tmp_path / "facades", "--runs", tmp_path / "runs", "--data.fetch")
     assert gesso(*words).code == 0
-    assert (tmp_path / "facades" / "train" / "000.png").exists()
+    assert (tmp_path / "facades" / "train" / "0.jpg").exists()
     assert gesso(*words).code == 0  # it is there now, and nothing is fetched
 
 
@@ -148,26 +123,24 @@ def test_every_preparation_is_a_command() -> None:
 
 
 def test_prepare_cityscapes(gesso: Gesso, tmp_path: Path) -> None:
-    write_cityscapes_raw(tmp_path / "raw", count=4, size=64)
+    write_cityscapes(tmp_path)
     out = tmp_path / "out"
-    words = ["--width", 32, "--height", 16, "--layout", "pairs", "--colours", "train"]
-    said = gesso("data", "prepare", "cityscapes", tmp_path / "raw", "-o", out, *words)
-    assert said == (0, [f"{out}: train 4, val 1"], [])
+    words = ["--width", 32, "--height", 16, "--layout", "pairs"]
+    said = gesso("data", "prepare", "cityscapes", *(tmp_path / name for name in CITYSCAPES), "-o", out, *words)
+    assert said == (0, [f"{out}: train 3, val 1"], [])
     with Image.open(next((out / "train").iterdir())) as pair:
         assert pair.size == (64, 16)
-    refused(gesso("data", "prepare", "cityscapes", tmp_path / "raw", "-o", out), "out is not empty")
-    refused(
-        gesso("data", "prepare", "cityscapes", tmp_path / "raw", "-o", tmp_path / "o", "--width", 1), "--width 1: must"
-    )
+    words = ["data", "prepare", "cityscapes", tmp_path, "-o"]
+    refused(gesso(*words, out), "out is not empty")
+    refused(gesso(*words, tmp_path / "o", "--width", 1), "--width 1: must lie in")
+    refused(gesso(*words, tmp_path / "o", "--colours", "train"), "no \\*_gtFine_labelIds.png belongs to it")
 
 
 def test_prepare_imagenet(gesso: Gesso, tmp_path: Path) -> None:
-    for split, count in (("train", 3), ("val", 1)):
-        for class_ in ("n01440764", "n02119789"):
-            for i in range(count):
-                save(tmp_path / "raw" / split / class_ / f"{class_}_{split}_{i}.JPEG", i, kind="JPEG")
-    said = gesso("data", "prepare", "imagenet", tmp_path / "raw", "-o", tmp_path / "out", "--per-shard", 4)
-    assert said == (0, [f"{tmp_path / 'out'}: train 6, val 2"], [])
+    (tmp_path / "raw").mkdir()
+    write_imagenet(tmp_path / "raw")
+    said = gesso("data", "prepare", "imagenet", tmp_path / "raw", "-o", tmp_path / "out", "--per-shard", 8)
+    assert said == (0, [f"{tmp_path / 'out'}: train 8, val 4"], [])
     assert json.loads((tmp_path / "out" / "classes.json").read_text())["classes"] == ["n01440764", "n02119789"]
     refused(gesso("data", "prepare", "imagenet", tmp_path / "out", "-o", tmp_path / "o"), "no ImageNet here; name")
 
@@ -185,12 +158,7 @@ def test_prepare_imagenet_names_bad_images(gesso: Gesso, tmp_path: Path) -> None
 
 
 def test_prepare_msls_prints_its_table(gesso: Gesso, tmp_path: Path) -> None:
-    for city, count in (("austin", 3), ("zurich", 2)):
-        for i in range(count):
-            save(tmp_path / f"train_val/{city}/query/images/{i}.jpg", i, kind="JPEG")
-    with zipfile.ZipFile(tmp_path / "volume.zip", "w") as archive:
-        for path in (tmp_path / "train_val").rglob("*.jpg"):
-            archive.write(path, path.relative_to(tmp_path))
+    write_msls(tmp_path / "volume.zip")
     out = tmp_path / "out"
     said = gesso("data", "prepare", "msls", tmp_path / "volume.zip", "-o", out, "--per-city", 2)
     assert (said.code, said.err) == (0, [])
@@ -218,6 +186,15 @@ def test_prepare_splits(gesso: Gesso, tmp_path: Path) -> None:
     words = ["data", "prepare", "splits", tmp_path / "all", "--val", 1, "--test", 0]
     assert gesso(*words, "-o", out, "--how", "hardlink") == (0, [f"{out}: train 4, val 2"], [])
     refused(gesso(*words, "-o", tmp_path / "o", "--val", 9), "--val 9.* only 3 images, none is left to train")
+
+
+def test_shards_may_be_named_one_by_one(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    write_imagenet(tmp_path / "raw")
+    prepare_imagenet([tmp_path / "raw"], tmp_path / "out")
+    root = f"{tmp_path}/out/{{train,val}}-000000.tar"
+    recipe = located(toy("densenet-bc-cifar", Path(root)))
+    assert (recipe.data.root, recipe.data.names) == (root, ("n01440764", "n02119789"))
 
 
 # A data set that was moved.

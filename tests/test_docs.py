@@ -12,20 +12,23 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
 
 import gesso
-from conftest import toy, write_pairs
+from conftest import toy, write_classes, write_pairs
 from gesso.cli import COMMANDS, main
+from gesso.commands.data import COMMANDS as DATA_COMMANDS
+from gesso.commands.prepare import COMMANDS as PREPARATIONS
 from gesso.data.images import fit
 from gesso.data.store import evaluation_fit, training_fit
 from gesso.data.synth import write_unpaired
 from gesso.recipe import BUILTIN_STREETS, TranslationData
 from gesso.recipes import RECIPES
 from gesso.restoring import flat
+from publications import pix2pix_set, served, write_cityscapes, write_imagenet, write_msls
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -37,7 +40,22 @@ each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: 
 
 PAIRED_SETS = ("facades", "maps", "cityscapes")
 UNPAIRED_SETS = ("horse2zebra",)
+IMAGE_SETS = ("flowers",)
+CLASS_SETS = ("imagenette", "cifar10")
 PICTURE_FOLDERS = ("photos", "labels")
+FETCHED_SETS = ("night2day", "edges2shoes")
+
+
+TRAINING = "-e 1 -b 1 -d fp32 --device cpu --compile off --data.train-subset 4 --data.evaluate-subset 2"
+SMALL = {
+    "pix2pix": "--data.load-size 36 --data.crop-size 32 --generator.ngf 2 --generator.blocks 1 --generator.depth 5 "
+    "--discriminator.ndf 2 --discriminator.layers 2",
+    "dcgan": "-b 2 -e 2 --checkpoints.every 1 --data.image-size 32 --data.crop 28 "
+    "--networks.latent 8 --networks.ngf 2 --networks.ndf 2 --evaluation.metrics",
+    "densenet": "-b 2 --data.image-size 32 --data.resize 32 "
+    "--network.blocks 1 1 --network.growth 4 --network.initial 8",
+}
+SMALL["cyclegan"] = SMALL["pix2pix"]
 
 
 def shrunk(command: list[str]) -> list[str]:
@@ -46,34 +64,49 @@ def shrunk(command: list[str]) -> list[str]:
     What it does, to which data and to which run, stays. So do losses, schedules, layouts and preprocessing.
     """
     match command[1:3]:
-        case ["train", _]:
-            small = ["-e", "1", "-b", "1", "-d", "fp32", "--device", "cpu", "--compile", "off"]
-            small += ["--data.load-size", "36", "--data.crop-size", "32"]
-            small += ["--data.train-subset", "4", "--data.evaluate-subset", "2"]
-            small += ["--generator.ngf", "2", "--generator.blocks", "1", "--generator.depth", "5"]
-            small += ["--discriminator.ndf", "2", "--discriminator.layers", "2"]
+        case ["train", name]:
+            small = f"{TRAINING} {SMALL[RECIPES[name]().model]}"
         case ["resume", _]:
-            small = ["-e", "2"] if "-e" in command else []
-        case ["evaluate", _] | ["translate", _]:
-            small = ["--device", "cpu", "-d", "fp32"]
+            small = "-e 2" if "-e" in command else ""
+        case ["evaluate" | "translate" | "sample" | "classify", _]:
+            small = "--device cpu -d fp32"
         case ["data", "synth"]:
-            small = ["--count", "15" if "classes" in command else "4", "--size", "32"]
+            small = f"--count {15 if 'classes' in command else 4} --size 32"
+        case ["data", "prepare"] if command[3] in ("pairs", "splits"):
+            small = "--val 1 --test 0"
+        case ["data", "prepare"] if command[3] == "cityscapes":
+            small = "--width 40 --height 36"
         case ["demo", *_]:
-            small = ["--no-open"]  # its recipe is made small by the fixture `workplace`
+            small = "--no-open"  # its recipe is made small by the fixture `workplace`
         case _:
-            small = []
-    return command + small
+            small = ""
+    return command + small.split()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The address of a server on loopback that has the sets that the documents fetch."""
+    files = {path: content for name in FETCHED_SETS for path, content in pix2pix_set(name).items()}
+    with served(files) as address:
+        yield address
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A current folder with toy data under the documents' names; the demo's recipe is a toy."""
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str) -> Path:
+    """A current folder with toy data under the documents' names; public sets are on `server`; the demo is a toy."""
+    (tmp_path / "downloads").mkdir()
+    write_cityscapes(tmp_path / "downloads")
+    write_imagenet(tmp_path / "downloads")
+    write_msls(tmp_path / "downloads" / "msls_images_vol_1.zip")
+    monkeypatch.setattr("gesso.data.fetch._mirrored", lambda url, mirror: server + urlsplit(url).path)
     for name in PAIRED_SETS:
         write_pairs(tmp_path / "datasets" / name, {"train": 4, "val": 2, "test": 2})
     for name in UNPAIRED_SETS:
         write_unpaired(tmp_path / "datasets" / name, count=4, size=36)
-    for name in PICTURE_FOLDERS:
-        write_pairs(tmp_path / name, {"some": 2})
+    for folder in (*PICTURE_FOLDERS, *(f"datasets/{name}" for name in IMAGE_SETS)):
+        write_pairs(tmp_path / folder, {"some": 2})
+    for name in CLASS_SETS:
+        write_classes(tmp_path / "datasets" / name)
     demo = toy(
         "pix2pix-demo", Path("unused"), batch_size=4, data=TranslationData(BUILTIN_STREETS, load_size=36, crop_size=32)
     )
@@ -138,7 +171,8 @@ def known_flags() -> set[str]:
     """Every flag of every command, read from its help."""
     pages = [["gesso", "train", name, "--help"] for name in RECIPES]
     pages += [["gesso", name, "--help"] for name in COMMANDS if name not in ("train", "data")]
-    pages += [["gesso", "data", name, "--help"] for name in ("synth", "check")]
+    pages += [["gesso", "data", name, "--help"] for name in DATA_COMMANDS]
+    pages += [["gesso", "data", "prepare", name, "--help"] for name in PREPARATIONS]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "200")
         shown = [run(page) for page in pages]
@@ -166,7 +200,7 @@ def shown(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple):
-        return " ".join(map(str, value)) or "–"
+        return " ".join(map(shown, value)) or "–"
     return f"{value:g}" if isinstance(value, float) else str(value) or "–"
 
 
@@ -189,6 +223,23 @@ def test_every_field_of_the_recipes_has_a_row_with_its_default() -> None:
         else:
             assert cells[0] in (ours.get(flag), theirs.get(flag)), flag
             assert ours.get(flag, cells[0]) == theirs.get(flag, cells[0]), f"{flag} needs two columns"
+
+
+@pytest.mark.parametrize(("name", "guide"), [("dcgan", "generation.md"), ("densenet121", "classification.md")])
+def test_every_field_of_the_other_models_has_a_row_with_its_default(name: str, guide: str) -> None:
+    """In the model's own guide, or else in those of all models, where a flag may have a row for each of them."""
+    for flag, default in defaults(name).items():
+        if flag == "--data.names":  # which a run writes down, and nobody types
+            continue
+        told = told_defaults(flag, guide) or told_defaults(flag, "data.md", "training.md")
+        assert default in told, f"{flag} is {default}, the guides say {told}"
+
+
+def told_defaults(flag: str, *documents: str) -> list[str]:
+    """The cells between `flag` and its meaning, of all rows in `documents`."""
+    text = "\n".join((ROOT / "docs" / name).read_text() for name in documents)
+    rows = re.findall(rf"^\| `{re.escape(flag)}`[^|]*\|(.*)\|$", text, re.MULTILINE)
+    return [cell.strip() for row in rows for cell in row.split("|")[:-1]]
 
 
 def test_table_of_preprocessing_is_what_happens() -> None:

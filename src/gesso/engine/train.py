@@ -23,6 +23,7 @@ import torch
 
 from gesso.data import order
 from gesso.data.fetch import fetch, hint
+from gesso.data.shards import is_shards
 from gesso.data.shards_bytes import is_url
 from gesso.data.single import class_names
 from gesso.data.sources import root_of
@@ -119,7 +120,10 @@ def located(recipe: Recipe) -> Recipe:
             return recipe
     if data.root == BUILTIN_STREETS or is_url(data.root):
         return recipe
-    return dataclasses.replace(recipe, data=dataclasses.replace(data, root=str(root_of(data).resolve())))
+    # Names of shards, such as train-{000..146}.tar, are no folder.
+    named = isinstance(data, ClassData) and is_shards(data.root)
+    root = Path(data.root).expanduser() if named else root_of(data)
+    return dataclasses.replace(recipe, data=dataclasses.replace(data, root=str(root.resolve())))
 
 
 def _fetch_missing(data: Data) -> None:
