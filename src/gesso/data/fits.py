@@ -39,6 +39,17 @@ class Centred:
         return CenterView(self.resize, self.size)(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
+@dataclass(frozen=True)
+class CentreCrop:
+    """The middle square of `crop` pixels, on black where the image is smaller, resized to `size`."""
+
+    crop: int
+    size: int
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        return ShiftCrop(self.size, self.crop, shift=0)(np.ascontiguousarray(image.transpose(2, 0, 1)), 0, 0, 0)
+
+
 def image_fit(data: ImageData) -> tuple[Fit, View]:
     """How images for a generator are kept, and what is then done to one for a batch."""
     if data.preprocess == "shift_and_crop":
@@ -48,6 +59,8 @@ def image_fit(data: ImageData) -> tuple[Fit, View]:
 
 def real_fit(data: ImageData) -> Fit:
     """How real images are prepared that generated ones are compared with: as for training, without what is random."""
+    if data.preprocess == "shift_and_crop":
+        return CentreCrop(data.crop, data.image_size)
     return Centred(data.image_size, data.image_size)
 
 
