@@ -1,153 +1,18 @@
 """Shards read at random: the same samples from every place, none lost or repeated, and one line for what is wrong."""
 
-import io
-import json
 import subprocess
 import sys
-import tarfile
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from PIL import Image
+from toy_shards import COLOURS, Server, _no_waiting, all_right, colour, opened, picture, serve, write_shards, write_tar
 
-from gesso.data import shards_bytes
-from gesso.data.shards import ShardSource, is_shards, open_shards, shard_splits
-from gesso.data.shards_index import index_shard, write_index
+from gesso.data.shards import is_shards, shard_splits
 from gesso.data.sources import Unit, fingerprint
-from gesso.errors import BadImage, DataError, GessoError, UsageError
+from gesso.errors import BadImage, DataError, UsageError
 
-COLOURS = [(i * 20 % 256, i * 55 % 256, 255 - i * 9) for i in range(24)]
-
-
-def picture(i: int) -> bytes:
-    """A PNG of one colour that tells its number."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (6, 4), COLOURS[i]).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def write_tar(path: Path, files: dict[str, bytes]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
-
-
-def write_shards(root: Path, split: str = "train", shards: int = 3, each: int = 8, index: bool = False) -> Path:
-    lines = []
-    for number in range(shards):
-        files = {}
-        for i in range(number * each, (number + 1) * each):
-            files[f"{i:06d}.png"] = picture(i)
-            files[f"{i:06d}.cls"] = str(i % 5).encode()
-        path = write_tar(root / f"{split}-{number:06d}.tar", files)
-        with path.open("rb") as file:
-            lines.append(index_shard(file, path.name, path.stat().st_size, path.name).line())
-    if index:
-        (root / "index.jsonl").write_bytes(write_index(lines))
-    return root
-
-
-def opened(root: Path | str, cache: Path, split: str = "train", **options: object) -> ShardSource:
-    return open_shards(str(root), split, cache, say=lambda line: None, **options)  # type: ignore[arg-type]
-
-
-def colour(source: ShardSource, i: int) -> tuple[int, ...]:
-    image = source.decode(source.units[i])["image", i]
-    assert image.shape == (4, 6, 3) and image.dtype == np.uint8
-    return tuple(int(value) for value in image[0, 0])
-
-
-def all_right(source: ShardSource) -> bool:
-    return [colour(source, i) for i in range(24)] == COLOURS and [source.class_of(i) for i in range(24)] == [
-        i % 5 for i in range(24)
-    ]
-
-
-class Server:
-    """Serves a folder on loopback. `ranges`: answers Range; `failures`: that many answers are 503 first; `cuts`: that
-    many answers break off in their middle first."""
-
-    def __init__(self, root: Path, ranges: bool = True, failures: int = 0) -> None:
-        self.asked: list[tuple[str, str | None, int]] = []
-        self.failures, self.cuts = failures, 0
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                path = root / self.path.lstrip("/")
-                wanted = self.headers.get("Range")
-                status, data, headers = 200, b"", {}
-                if server.failures:
-                    server.failures -= 1
-                    status = 503
-                elif not path.is_file():
-                    status = 404
-                else:
-                    data = path.read_bytes()
-                    if ranges and wanted:
-                        first, last = (int(end) for end in wanted.removeprefix("bytes=").split("-"))
-                        headers["Content-Range"] = f"bytes {first}-{min(last, len(data) - 1)}/{len(data)}"
-                        status, data = (206, data[first : last + 1]) if first < len(data) else (416, b"")
-                server.asked.append((self.path, wanted, status))
-                self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(data))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                if server.cuts:
-                    server.cuts -= 1
-                    self.close_connection = True
-                    data = data[: len(data) // 2]
-                self.wfile.write(data)
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        class Quiet(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *args: object) -> None:
-                pass  # a client that closes an answer unread is no error
-
-        self._http = Quiet(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-        threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    running: list[Server] = []
-
-    def start(root: Path, **options: object) -> Server:
-        running.append(Server(root, **options))  # type: ignore[arg-type]
-        return running[-1]
-
-    yield start
-    for server in running:
-        server.close()
-    if hasattr(shards_bytes._sessions, "session"):
-        shards_bytes._sessions.session.close()
-        del shards_bytes._sessions.session
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shards_bytes, "WAITS", (0.0, 0.0, 0.0))
+__all__ = ["_no_waiting", "serve"]
 
 
 def test_a_folder_without_an_index_gives_every_image_and_class(tmp_path: Path) -> None:
@@ -323,50 +188,6 @@ def test_the_same_key_in_two_shards_is_two_samples(tmp_path: Path) -> None:
     assert [colour(source, i) for i in range(2)] == COLOURS[:2]
 
 
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        ({"a.png": b"x", "a.jpg": b"y"}, "two images"),
-        ({"a.png": b"x", "a.cls": b"cat"}, "a class is a whole number"),
-        ({"a.png": b"x", "a.cls": b"-7"}, "of no class"),
-        ({"a.png": b"x", "a.cls": b"9" * 40}, "of no class"),
-        ({"a.png": b"x", "a.cls": b"2000000000"}, "of no class"),
-        ({"a.png": b"x", "a.json": b'{"label": "1"}'}, "a class is a whole number"),
-        ({"../a.png": b"x"}, "leads out of its folder"),
-        ({"a.png": b""}, "is empty"),
-    ],
-)
-def test_senseless_samples_are_refused(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        opened(write_tar(tmp_path / "train-0.tar", files), tmp_path / "cache")
-
-
-def test_links_in_a_shard_are_refused(tmp_path: Path) -> None:
-    with tarfile.open(tmp_path / "0.tar", "w") as tar:
-        info = tarfile.TarInfo("a.png")
-        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        tar.addfile(info)
-    with pytest.raises(DataError, match="is a link or device"):
-        opened(tmp_path, tmp_path / "cache")
-
-
-def test_a_cut_off_shard_is_refused_with_and_without_an_index(tmp_path: Path) -> None:
-    for index in (True, False):
-        root = write_shards(tmp_path / f"set{index}", index=index)
-        path = root / "train-000001.tar"
-        path.write_bytes(path.read_bytes()[: 512 * 9])
-        with pytest.raises(DataError, match=r"train-000001\.tar"):
-            opened(root, tmp_path / "cache")
-
-
-def test_a_giant_header_takes_no_memory(tmp_path: Path) -> None:
-    info = tarfile.TarInfo("a")
-    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 2**32
-    (tmp_path / "0.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
-    with pytest.raises(DataError, match="a header is too large"):
-        opened(tmp_path, tmp_path / "cache")
-
-
 EPOCH = """
 import sys
 from pathlib import Path
@@ -418,55 +239,3 @@ def test_the_fingerprint_changes_with_a_shard(tmp_path: Path) -> None:
     assert fingerprint(opened(root, tmp_path / "cache")) == before
     write_tar(root / "train-000002.tar", {"z.png": picture(3), "z.cls": b"0"})
     assert fingerprint(opened(root, tmp_path / "cache")) != before
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_shards(tmp_path_factory.mktemp("sound"), shards=1, each=3, index=True)
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_mutated_bytes_end_in_samples_or_one_line(sound: Path, data: st.DataObject, tmp_path_factory) -> None:  # type: ignore[no-untyped-def]
-    root = tmp_path_factory.mktemp("mutated")
-    with_index = data.draw(st.booleans())
-    for path in sound.iterdir():
-        if with_index or path.suffix == ".tar":
-            (root / path.name).write_bytes(path.read_bytes())
-    target = root / ("index.jsonl" if with_index else "train-000000.tar")
-    content = bytearray(target.read_bytes())
-    for _ in range(data.draw(st.integers(1, 8))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    target.write_bytes(content[: data.draw(st.integers(len(content) // 2, len(content)))])
-    try:
-        source = opened(root, root / "cache")
-        for unit in source.units:
-            source.decode(unit)
-    except GessoError as error:
-        assert "\n" not in str(error)
-        assert "train-000000.tar" in str(error) or "index.jsonl" in str(error)
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_hostile_indexes_with_a_right_digest_end_in_samples_or_one_line(  # type: ignore[no-untyped-def]
-    sound: Path, data: st.DataObject, tmp_path_factory
-) -> None:
-    root = tmp_path_factory.mktemp("hostile")
-    (root / "train-000000.tar").write_bytes((sound / "train-000000.tar").read_bytes())
-    shard = json.loads((sound / "index.jsonl").read_text().splitlines()[0])
-    odd = st.one_of(
-        st.none(), st.integers(-2, 2**70), st.text(max_size=5), st.just("../../etc"), st.floats(), st.just([])
-    )
-    field = data.draw(st.sampled_from([*shard, "more"]))
-    if isinstance(shard.get(field), list) and data.draw(st.booleans()):
-        shard[field][data.draw(st.integers(0, 2))] = data.draw(odd)
-    else:
-        shard[field] = data.draw(odd)
-    (root / "index.jsonl").write_bytes(write_index([json.dumps(shard) + "\n"]))
-    try:
-        source = opened(root, root / "cache")
-        for i, unit in enumerate(source.units):
-            source.decode(unit), source.label(("image", i))
-    except GessoError as error:
-        assert "\n" not in str(error)
