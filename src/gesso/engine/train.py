@@ -30,6 +30,7 @@ from gesso.data.sources import root_of
 from gesso.data.stream import Stream
 from gesso.engine import checkpoint, state
 from gesso.engine.average import Average
+from gesso.engine.dumps import Dumper
 from gesso.engine.feeding import open_feed
 from gesso.engine.finish import finish
 from gesso.engine.judging import Judge, open_judge
@@ -43,7 +44,7 @@ from gesso.errors import DataError, UsageError
 from gesso.models import build_model
 from gesso.models.base import Model, Networks
 from gesso.progress import Bar
-from gesso.recipe import BUILTIN_STREETS, ClassData, Data, Recipe
+from gesso.recipe import BUILTIN_STREETS, ClassData, Data, DenseNetRecipe, Recipe
 
 
 @dataclass
@@ -56,6 +57,7 @@ class Session:
     average: Average | None
     choices: Choices
     judge: Judge
+    dumper: Dumper
     narrator: Narrator
     batches: Stream[Any]
     images: int
@@ -191,7 +193,8 @@ def _loop(s: Session, stop: threading.Event) -> bool:
         rng = order.random(recipe.seed, order.STEP, s.images)
         torch.manual_seed(int(rng.integers(2**62)))  # dropout
 
-        losses = model.train_step(next(s.batches), rng)
+        with s.dumper.around(s.images // step, s.images, s.choices):
+            losses = model.train_step(next(s.batches), rng)
 
         if s.average:
             s.average.update(model.networks, step, s.images + step)
@@ -224,6 +227,7 @@ def _due(before: int, now: int, every: int) -> bool:
 def _open(recipe: Recipe, run: Path, closing: ExitStack) -> Session:
     began = time.monotonic()
     model = build_model(recipe)
+    dumper = Dumper(model, run, recipe.dump if isinstance(recipe, DenseNetRecipe) else None)
     judge = open_judge(model, "auto", say)
     best_score(recipe, judge)  # refused before the first step
     feed = open_feed(model, say)
@@ -261,6 +265,7 @@ def _open(recipe: Recipe, run: Path, closing: ExitStack) -> Session:
         average=average,
         choices=choices,
         judge=judge,
+        dumper=dumper,
         narrator=narrator,
         batches=batches,
         images=images,
