@@ -144,7 +144,9 @@ def end_of(run: Path) -> dict[str, Any]:
         "training": bits(last.training()),
         "progress": last.progress,
         "checkpoints": [path.name for path in checkpoint.list_checkpoints(run)],
-        "latest, best": [path.read_text() for path in sorted((run / "checkpoints").glob("[lb]e*s*t")) if path.is_file()],
+        "latest, best": [
+            path.read_text() for path in sorted((run / "checkpoints").glob("[lb]e*s*t")) if path.is_file()
+        ],
         "metrics.json": (run / "metrics.json").read_text(),
         "scores": [(r["images"], r["scores"]) for r in log if r["kind"] == "metric"],
         "sheets": [(r["images"], (run / r["file"]).read_bytes()) for r in log if r["kind"] == "sheet"],

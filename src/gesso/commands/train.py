@@ -95,6 +95,13 @@ def evaluate(arguments: Sequence[str]) -> int:
         batch_size: BatchSize = 8,
         device: str = "auto",
         precision: Arithmetic = "auto",
+        metrics: tuple[str, ...] = (),
+        images: int = 0,
+        classes: Literal[0, 19, 20] = 0,
+        labels: Literal["", "A", "B"] = "",
+        inception: str = "",
+        lpips: str = "",
+        segmenter: str = "",
     ) -> dict[str, Any]:
         """Score a run beside its baselines, such as the input copied and the mean target, and write metrics.json.
 
@@ -107,6 +114,13 @@ def evaluate(arguments: Sequence[str]) -> int:
             batch_size: Images at once.
             device: auto, cpu, cuda, …
             precision: Arithmetic of the networks.
+            metrics: Other scores than the recipe's: FID, KID, cityscapes … as in its --evaluation.metrics.
+            images: Of a generator: images to make and to compare with; 0 leaves it to the recipe.
+            classes: Of label maps: 19 or 20; 0 leaves it to the recipe.
+            labels: The domain that has label colours; empty leaves it to the recipe.
+            inception: File of the Inception network; empty leaves it to the recipe.
+            lpips: File of the LPIPS network; empty leaves it to the recipe.
+            segmenter: File of the segmenter for label → photo; empty leaves it to the recipe.
         """
         return locals()
 

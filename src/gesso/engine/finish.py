@@ -53,12 +53,15 @@ def write_metrics(run: Path, metrics: dict[str, Any]) -> None:
 def table(metrics: dict[str, Any]) -> list[str]:
     """The scores as lines of text, the protocol under them."""
     rows: list[Row] = metrics["rows"]
+    protocol = [f"  {line}" for line in metrics["protocol"].splitlines()]
     if not rows:
-        return [f"split {metrics['split']} has no right answers to score against"]
+        return [f"split {metrics['split']}: nothing was scored", *protocol]
     names = columns(rows)
     directed = any(row["direction"] for row in rows)
-    lines = [("direction  " if directed else "") + f"{'method':<14}" + "".join(f"{name:>11}" for name in names)]
+    widths = {name: max(11, len(name) + 2) for name in names}
+    method = max(14, *(len(row["method"]) + 2 for row in rows))
+    lines = [("direction  " if directed else "") + "method".ljust(method) + "".join(n.rjust(widths[n]) for n in names)]
     for row in rows:
-        scores = "".join(f"{row[name]:11.4f}" if name in row else f"{'–':>11}" for name in names)
-        lines.append((f"{row['direction']:<11}" if directed else "") + f"{row['method']:<14}{scores}")
-    return [*lines, *(f"  {line}" for line in metrics["protocol"].splitlines())]
+        scores = "".join((f"{row[n]:.4f}" if n in row else "–").rjust(widths[n]) for n in names)
+        lines.append((f"{row['direction']:<11}" if directed else "") + row["method"].ljust(method) + scores)
+    return [*lines, *protocol]

@@ -1,6 +1,9 @@
 """`gesso evaluate`: score a run again, on another split, checkpoint or data set."""
 
+import contextlib
 import dataclasses
+import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,12 @@ from gesso.engine.report import write_report
 from gesso.engine.runs import read_recipe
 from gesso.engine.state import find_checkpoint
 from gesso.engine.track import say
-from gesso.errors import UsageError
+from gesso.errors import DataError, UsageError
 from gesso.recipe import Precision, Recipe, TranslationRecipe
+from gesso.restoring import restore
+
+FLAGS = ("metrics", "inception", "lpips", "segmenter", "classes", "labels", "images")
+"""What `gesso evaluate` may change about a recipe's evaluation, by the names of its fields."""
 
 
 def score_run(
@@ -24,28 +31,67 @@ def score_run(
     batch_size: int = 8,
     device: str = "auto",
     precision: Precision = "auto",
+    *,
+    metrics: tuple[str, ...] = (),
+    inception: str = "",
+    lpips: str = "",
+    segmenter: str = "",
+    classes: int = 0,
+    labels: str = "",
+    images: int = 0,
 ) -> list[str]:
     """The table of a run as lines of text.
 
-    The run's own score (best checkpoint, held-out split, the recipe's data and mode) also goes to metrics.json and
-    the report; any other is only shown.
+    The run's own score (best checkpoint, held-out split, the recipe's data, mode and scores) also goes to metrics.json
+    and the report; any other is only shown. The last seven, where they are not empty, are in place of the fields of
+    those names in the recipe's evaluation.
     """
     found = find_checkpoint(run, checkpoint)
     recipe = read_recipe(run)
     if batch_size < 1:
         raise UsageError(f"--batch-size {batch_size}: must be 1 or more")
-    asked = in_mode(recipe, mode)
+    given = dict(zip(FLAGS, (metrics, inception, lpips, segmenter, classes, labels, images), strict=True))
+    with own_flags():
+        asked = evaluated_by(in_mode(recipe, mode), {name: value for name, value in given.items() if value})
     whole_run = found.path.parents[1].resolve() == run.resolve()
     own = whole_run and (checkpoint, split, data_root) == ("best", "auto", "") and asked == recipe
     if data_root:
         asked = dataclasses.replace(asked, data=dataclasses.replace(asked.data, root=data_root))
     model, choices = ready_model(asked, device, precision)
-    judge = open_judge(model, "held out" if split == "auto" else split, say)
-    metrics = score(found, judge, choices, batch_size)
+    with own_flags():
+        judge = open_judge(model, "held out" if split == "auto" else split, say)
+    scored = score(found, judge, choices, batch_size)
     if own:
-        write_metrics(run, metrics)
+        write_metrics(run, scored)
         write_report(run)
-    return table(metrics)
+    return table(scored)
+
+
+def evaluated_by(recipe: Recipe, given: dict[str, Any]) -> Recipe:
+    """`recipe` with the fields `given` in its evaluation; UsageError where it has no such field or value."""
+    evaluation = recipe.evaluation
+    hints = typing.get_type_hints(type(evaluation))
+    for name, value in given.items():
+        if name not in hints:
+            there = ", ".join(f"--{each}" for each in FLAGS if each in hints) or "none of its own"
+            raise UsageError(f"--{name}: the scores of a {recipe.model} do not depend on it; its flags are: {there}")
+        try:
+            restore(hints[name], list(value) if isinstance(value, tuple) else value)
+        except TypeError as error:
+            raise UsageError(f"--{name}: {error}") from None
+    asked: Recipe = dataclasses.replace(recipe, evaluation=dataclasses.replace(evaluation, **given))
+    return asked.checked()
+
+
+@contextlib.contextmanager
+def own_flags() -> Iterator[None]:
+    """What is wrong with --evaluation.metrics of `gesso train` is here said of --metrics."""
+    try:
+        yield
+    except (UsageError, DataError) as error:
+        if "--evaluation." not in str(error):
+            raise
+        raise UsageError(str(error).replace("--evaluation.", "--")) from None
 
 
 def in_mode(recipe: Recipe, mode: str) -> Recipe:

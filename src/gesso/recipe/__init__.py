@@ -48,6 +48,7 @@ from gesso.recipe.translation import (
     Pix2PixLoss,
     Pix2PixRecipe,
     TranslationData,
+    TranslationEvaluation,
     TranslationRecipe,
 )
 from gesso.restoring import restore
@@ -57,7 +58,8 @@ __all__ = [
     "CycleGANRecipe", "DCGANLoss", "DCGANNetworks", "DCGANRecipe", "Data", "DenseNetRecipe", "DenseNetwork",
     "Direction", "Discriminator", "Dumping", "Evaluation", "GANMode", "GANOptimizer", "GenerationEvaluation",
     "Generator", "ImageData", "Optimizer", "Pix2PixLoss", "Pix2PixRecipe", "Precision", "Recipe", "Schedule", "Switch",
-    "Tracking", "TranslationData", "TranslationRecipe", "as_flag", "as_value", "differences", "from_json",
+    "Tracking", "TranslationData", "TranslationEvaluation", "TranslationRecipe", "as_flag", "as_value",
+    "differences", "from_json",
 ]  # fmt: skip
 
 RECIPE_TYPES: dict[str, type[Recipe]] = {

@@ -95,7 +95,7 @@ class GenerationEvaluation(Evaluation):
     metrics: tuple[GenerationMetric, ...] = ("FID", "KID")
     """Distances between made and real images, over the features of Inception."""
     images: int = 0
-    """Images to make for the scores, and real ones to compare with; 0 takes as many as the split has."""
+    """Images to make for the scores, and to compare with at most; 0 takes as many as the split has."""
     inception: str = ""
     """File of the Inception network; empty: the installed one (pip install gesso[fid])."""
 

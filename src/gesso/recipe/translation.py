@@ -4,9 +4,12 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self
 
 from gesso.errors import UsageError
-from gesso.recipe.common import Data, GANMode, Recipe, channels, not_negative, positive, share
+from gesso.recipe.common import Data, Evaluation, GANMode, Recipe, channels, not_negative, positive, share
 
 Direction = Literal["AtoB", "BtoA"]
+TranslationMetric = Literal[
+    "paired", "FID", "KID", "precision", "recall", "density", "coverage", "cityscapes", "segmenter", "LPIPS"
+]
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,36 @@ class Adam:
     """Clip the gradient's norm to this in each phase; 0 does not clip."""
 
 
+@dataclass(frozen=True)
+class TranslationEvaluation(Evaluation):
+    """Scores of translated images, each in every direction in which it has a meaning."""
+
+    metrics: tuple[TranslationMetric, ...] = ("paired",)
+    """paired: L1, PSNR, SSIM; FID to coverage: against all real images; cityscapes: label maps; segmenter: photos."""
+    labels: Literal["A", "B"] = "B"
+    """cityscapes, segmenter: the domain that has the label colours."""
+    classes: Literal[19, 20] = 19
+    """cityscapes: 19 classes, void left out, as the papers; or 20, with unlabeled, as the MindSpore script."""
+    inception: str = ""
+    """File of the Inception network; empty: the installed one (pip install gesso[fid])."""
+    lpips: str = ""
+    """LPIPS: file of its network, TorchScript."""
+    segmenter: str = ""
+    """segmenter: file of a network of Cityscapes' 19 classes, TorchScript or ONNX."""
+
+    def checked(self, data: TranslationData) -> None:
+        """UsageError where a score lacks its network, or the labels of `data` are not in colour."""
+        for name, file, flag in (("LPIPS", self.lpips, "lpips"), ("segmenter", self.segmenter, "segmenter")):
+            if name in self.metrics and not file:
+                raise UsageError(f"--evaluation.metrics {name}: it needs a network; name it with --evaluation.{flag}")
+        found = data.channels_a if self.labels == "A" else data.channels_b
+        if {"cityscapes", "segmenter"} & set(self.metrics) and found < 3:
+            raise UsageError(
+                f"--data.channels-{self.labels.lower()} {found}: labels are scored by their colours, which need 3 "
+                "channels; --evaluation.labels names the domain that has them"
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class TranslationRecipe(Recipe):
     """What the recipes of translators share."""
@@ -120,8 +153,10 @@ class TranslationRecipe(Recipe):
     generator: Generator = field(default_factory=Generator)
     discriminator: Discriminator = field(default_factory=Discriminator)
     optimizer: Adam = field(default_factory=Adam)
+    evaluation: TranslationEvaluation = field(default_factory=TranslationEvaluation)
 
     def checked(self) -> Self:
+        self.evaluation.checked(self.data)
         generator, discriminator, adam = self.generator, self.discriminator, self.optimizer
         positive(
             {

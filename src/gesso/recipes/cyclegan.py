@@ -9,11 +9,11 @@ from gesso.recipe import (
     CycleGANLoss,
     CycleGANRecipe,
     Discriminator,
-    Evaluation,
     Generator,
     Schedule,
     Tracking,
     TranslationData,
+    TranslationEvaluation,
 )
 
 
@@ -87,6 +87,6 @@ def cyclegan_demo() -> CycleGANRecipe:
         discriminator=Discriminator(ndf=32, layers=2),
         optimizer=Adam(generator_lr=4e-4, discriminator_lr=2e-4),
         checkpoints=Checkpoints(every=2),
-        evaluation=Evaluation(every=2),
+        evaluation=TranslationEvaluation(every=2),
         tracking=Tracking(log_every=400, sheet_every=2),
     )

@@ -7,12 +7,12 @@ from gesso.recipe import (
     Adam,
     Checkpoints,
     Discriminator,
-    Evaluation,
     Generator,
     Pix2PixLoss,
     Pix2PixRecipe,
     Tracking,
     TranslationData,
+    TranslationEvaluation,
 )
 
 
@@ -70,6 +70,6 @@ def pix2pix_demo() -> Pix2PixRecipe:
         optimizer=Adam(generator_lr=5e-4, discriminator_lr=2e-4),
         loss=Pix2PixLoss(gan="lsgan"),
         checkpoints=Checkpoints(every=4),
-        evaluation=Evaluation(every=4),
+        evaluation=TranslationEvaluation(every=4),
         tracking=Tracking(log_every=600, sheet_every=2),
     )

@@ -13,7 +13,7 @@ from gesso.data.fits import scored_fit
 from gesso.data.single import ROLE, ClassSource, class_splits, open_classes
 from gesso.data.store import Store, open_store
 from gesso.engine.judging.base import OURS, Judge, Row
-from gesso.engine.judging.translation import images_of
+from gesso.engine.judging.images import images_of
 from gesso.engine.sheets import GAP, spread, to_uint8
 from gesso.errors import DataError
 from gesso.metrics.classification import class_accuracy, confusion, correct
@@ -44,6 +44,11 @@ def open_classification_judge(model: DenseNet, split: str, say: Say) -> "Classif
     with Bar(f"reading {wanted}", 1) as bar:
         source = open_classes(data, wanted, say, bar.update)
         store = open_store(source, scored_fit(data), data, say, bar.update)
+    if data.names and source.classes != data.names[: len(source.classes)]:
+        raise DataError(
+            f"{data.root}: the classes of {wanted} are not those that the model was trained on, or in another order; "
+            "shards need the same classes.json"
+        )
     return ClassificationJudge(model, store)
 
 
@@ -57,6 +62,8 @@ class ClassificationJudge(Judge):
         self.split = store.source.split
         self._store = store
         self._source: ClassSource = store.source  # type: ignore[assignment]
+        # Shards without a list of classes know only as many as occur in them.
+        self._names = model.config.data.names or self._source.classes
         self.scored = {"top1": True, "top5": True, "loss": False}
         self.preferred = "top1"
         self._matrix: Tensor | None = None
@@ -101,7 +108,7 @@ class ClassificationJudge(Judge):
             return {}
         accuracy = class_accuracy(self._matrix)
         images = self._matrix.sum(1)
-        names = self._source.classes
+        names = self._names
         classes = [
             {"class": name, "images": int(n), "accuracy": float(a) if int(n) else None}
             for name, n, a in zip(names, images, accuracy, strict=True)
@@ -114,7 +121,9 @@ class ClassificationJudge(Judge):
         return [
             f"data: {source.name}, split {source.split}, {source.counts[ROLE]} images, {self.model.classes} classes",
             f"preparation: shorter side to {data.resize} px (antialiased), centre crop {data.image_size} px, one crop",
-            "top1, top5: share of the images whose class is the likeliest, among the five likeliest; higher is better",
+            "top1, top5: share of the images whose class is the likeliest, among the five likeliest; higher is better"
+            + ("" if self.model.classes > 5 else f" (of {self.model.classes} classes top5 is always 1)"),
+            "loss: cross-entropy of the true class, without smoothing, the mean over images; lower is better",
             f"{BASELINE}: the split's own most frequent classes as every answer",
         ]
 
@@ -132,7 +141,7 @@ class ClassificationJudge(Judge):
             canvas.paste(Image.fromarray(picture), (x, y))
             likeliest = int(self._logits(range(i, i + 1), device, networks).argmax())
             colour = RIGHT if likeliest == self._source.class_of(i) else WRONG
-            name = self._source.classes[likeliest]
+            name = self._names[likeliest]
             while name and draw.textlength(name) > side:
                 name = name[:-1]
             draw.text((x, y + side), name, fill=colour)

@@ -1,11 +1,12 @@
 """Judging generators: how far the images made from noise are from the real ones of a split.
 
 Beside the model stands one baseline: training images compared with the same split, as many as were made. It is
-what a generator could reach that draws from the very distribution, and shows how much of a distance is owed to
-there being few images.
+what a generator would reach that draws from the very distribution, so it is a mark to come near and not one to beat,
+and it shows how much of a distance is owed to there being few images. Where the set has no split but the training's,
+there is nothing to compare its images with but themselves, and no baseline.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from gesso.data.single import ROLE, image_splits, open_images
 from gesso.data.sources import fingerprint
 from gesso.data.store import Store, open_store
 from gesso.engine.judging.base import OURS, Judge, Row
-from gesso.engine.judging.translation import images_of
+from gesso.engine.judging.images import images_of
+from gesso.engine.judging.measures import CPU, Loaded, enough_images, kept
 from gesso.engine.sheets import grid, spread, to_uint8
 from gesso.errors import DataError, UsageError
 from gesso.metrics.distribution import DISTRIBUTION, distribution_scores, protocol
@@ -27,12 +29,11 @@ from gesso.metrics.features_gathered import Gathered, gather, statistics_of
 from gesso.models.base import Networks, using
 from gesso.models.dcgan import DCGAN
 from gesso.progress import Bar, Progress, Say, silent
+from gesso.recipe import GenerationEvaluation
 
 SEED = 2026
 """Of the noise that is judged and shown: every checkpoint is judged on the same noise."""
 BASELINE = "training images"
-KEPT = 10_000
-"""Features of each set that are kept for all scores but FID."""
 
 
 def open_generation_judge(model: DCGAN, split: str, say: Say) -> "GenerationJudge":
@@ -46,16 +47,24 @@ def open_generation_judge(model: DCGAN, split: str, say: Say) -> "GenerationJudg
             raise DataError(f"{data.root}: no {asked} split here; there is {', '.join(there)}")
         name = "train"
     stores = [_opened(model, which, say) for which in dict.fromkeys((name, "train"))]
-    metrics: Collection[str] = model.config.evaluation.metrics
-    if metrics:
-        try:
-            find_inception(model.config.evaluation.inception)
-        except UsageError as error:
-            if model.config.evaluation.inception:
-                raise
-            say(f"not scored: {error}")
-            metrics = ()
-    return GenerationJudge(model, stores[0], stores[-1], metrics, say)
+    features = _inception(model.config.evaluation, say)
+    judge = GenerationJudge(model, stores[0], stores[-1], features, say)
+    enough_images(judge.scored, judge.fewest, f"{data.root}, split {name}")
+    return judge
+
+
+def _inception(evaluation: GenerationEvaluation, say: Say) -> Loaded[Features] | None:
+    """The network of the scores; None, with a word, where none is installed or nothing is to be scored."""
+    if not evaluation.metrics:
+        return None
+    try:
+        find_inception(evaluation.inception)
+    except UsageError as error:
+        if evaluation.inception:
+            raise
+        say(f"not scored: {error}")
+        return None
+    return Loaded(lambda device: load_inception(evaluation.inception, device))
 
 
 def _opened(model: DCGAN, split: str, say: Say) -> Store:
@@ -66,36 +75,38 @@ def _opened(model: DCGAN, split: str, say: Say) -> Store:
 
 
 class GenerationJudge(Judge):
-    """Images from fixed noise against those of `store`; `train` has the baseline's."""
+    """Images from fixed noise against those of `store`; `train` has the baseline's. Scored if there are `features`."""
 
     model: DCGAN
 
     def __init__(
-        self,
-        model: DCGAN,
-        store: Store,
-        train: Store,
-        metrics: Collection[str],
-        say: Say,
-        features: Features | None = None,
+        self, model: DCGAN, store: Store, train: Store, features: Loaded[Features] | None, say: Say = print
     ) -> None:
         super().__init__(model)
         self.split = store.source.split
-        self._store, self._train, self._metrics, self._say = store, train, tuple(metrics), say
-        self._features = features
+        self._store, self._train, self._features, self._say = store, train, features, say
+        self._metrics = tuple(dict.fromkeys(model.config.evaluation.metrics)) if features else ()
         self.scored = {name: DISTRIBUTION[name].higher_is_better for name in self._metrics}
         self.preferred = self._metrics[0] if self._metrics else None
         available = store.source.counts[ROLE]
         self._real = min(available, model.config.evaluation.images or available)
         self._made = model.config.evaluation.images or available
+        self._keep = kept(self._metrics)
+        self._others = 0 if self.split == "train" else min(self._made, train.source.counts[ROLE])
+        self._baseline: list[Row] = []
+
+    @property
+    def fewest(self) -> int:
+        """Images of the smallest set that is compared."""
+        return min(self._real, self._made, self._others or self._made)
 
     def rows(
         self, device: torch.device, networks: Networks | None = None, batch_size: int = 8, progress: Progress = silent
     ) -> list[Row]:
-        if not self._metrics:
+        """The baseline is the same each time, and scored only once."""
+        if not self._features:
             return []
-        features = self._features = self._features or load_inception(self.model.config.evaluation.inception, device)
-        total = self._made
+        features, total = self._features.on(device), self._made
 
         def counted(batches: Iterator[Tensor]) -> Iterator[Tensor]:
             done = 0
@@ -104,19 +115,13 @@ class GenerationJudge(Judge):
                 done += len(batch)
                 progress(done, total)
 
-        fake = gather(counted(self.made(self._made, device, networks)), features, KEPT)
+        fake = gather(counted(self.made(self._made, device, networks)), features, self._keep)
         real = self._statistics(self._store, self._real, features)
         rows: list[Row] = [{"direction": "", "method": OURS, **self._scores(real, fake)}]
-        if self.split != "train":
-            few = min(self._made, self._train.source.counts[ROLE])
-            rows.append(
-                {
-                    "direction": "",
-                    "method": BASELINE,
-                    **self._scores(real, self._statistics(self._train, few, features)),
-                }
-            )
-        return rows
+        if self._others and not self._baseline:
+            others = self._statistics(self._train, self._others, features)
+            self._baseline = [{"direction": "", "method": BASELINE, **self._scores(real, others)}]
+        return [*rows, *self._baseline]
 
     def _scores(self, real: Gathered, fake: Gathered) -> dict[str, float]:
         return distribution_scores(real, fake, self._metrics)
@@ -126,7 +131,9 @@ class GenerationJudge(Judge):
         data = self.model.config.data
         chosen = spread(store.source.counts[ROLE], count)
         key = fingerprint(store.source, repr(real_fit(data)), count)
-        return statistics_of(_batches(store, chosen), features, key, self._say, keep=KEPT, cache_dir=data.cache_dir)
+        return statistics_of(
+            _batches(store, chosen), features, key, self._say, keep=self._keep, cache_dir=data.cache_dir
+        )
 
     def made(self, count: int, device: torch.device, networks: Networks | None = None) -> Iterator[Tensor]:
         """`count` images in batches of 64, the same for the same weights."""
@@ -139,20 +146,27 @@ class GenerationJudge(Judge):
 
     def protocol(self) -> list[str]:
         data, source = self.model.config.data, self._store.source
-        if not self._metrics:
-            return [f"data: {source.name}; nothing was scored"]
+        if not self._features:
+            return [f"data: {source.name}, split {source.split}; nothing was scored"]
+        if data.preprocess == "shift_and_crop":
+            prepared = f"the middle {data.crop} px, to {data.image_size} px (antialiased)"
+        else:
+            prepared = f"shorter side to {data.image_size} px (antialiased), centre crop"
         lines = protocol(
             real=f"{source.name}, split {source.split}",
             fake=f"noise of seed {SEED}",
             n_real=self._real,
             n_fake=self._made,
-            kept=min(self._real, self._made, KEPT),
-            preparation=f"shorter side to {data.image_size} px (antialiased), centre crop",
-            features=self._features.name if self._features else "Inception",
+            kept=min(self._real, self._made, self._keep),
+            preparation=prepared,
+            features=self._features.network.name,
             checkpoint="as below",
             wanted=self._metrics,
         ).splitlines()
-        return [*lines, f"{BASELINE}: so many images of the training split in place of the made ones"]
+        if not self._others:
+            return [*lines, "scored on the training images themselves: images that repeat them score well"]
+        told = f"{BASELINE}: {self._others} images of the training split in place of the made ones"
+        return [*lines, f"{told}, a mark to come near and not to beat"]
 
     def sheet(self, device: torch.device, images: int, networks: Networks | None = None) -> np.ndarray:
         """A square of images×images made from the same noise each time."""
@@ -172,6 +186,5 @@ class GenerationJudge(Judge):
 
 
 def _batches(store: Store, chosen: list[int]) -> Iterable[Tensor]:
-    cpu = torch.device("cpu")
     for place in range(0, len(chosen), 32):
-        yield images_of(store, ROLE, chosen[place : place + 32], cpu)
+        yield images_of(store, ROLE, chosen[place : place + 32], CPU)

@@ -1,29 +1,31 @@
-"""Judging translators: scores against the true partner, always beside two baselines on the same images.
+"""Judging translators: the scores that the recipe asks for, always beside two baselines on the same images.
 
 A score means little alone: a translator that beats neither its own input nor one constant image has learned
 nothing. So every table has three rows a direction: the model, the input copied, and the mean of the very
 targets it is scored on (a constant that has seen the answers, the best one there is in squared error).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gesso.data.batches import normalize, stack
 from gesso.data.images import write_image
 from gesso.data.sources import evaluation_split, open_source
 from gesso.data.store import Store, evaluation_fit, open_store
 from gesso.engine.judging.base import OURS, Judge, Row
+from gesso.engine.judging.images import images_of, same_sized
+from gesso.engine.judging.measures import COPIED, MEAN, METHODS, Measure, Measures, open_measures, paired
+from gesso.engine.judging.scorers import Asked, Scorer
 from gesso.engine.sheets import grid, spread, to_uint8
-from gesso.metrics.paired import PAIRED, SMALLEST_SSIM, as_channels, resized
+from gesso.metrics.paired import as_channels, resized
 from gesso.models.base import Networks, using
 from gesso.models.translation import Translation, Translator
 from gesso.progress import Bar, Progress, Say, silent
 
-METHODS = (OURS, "input copied", "mean target")
 GALLERY_IMAGES = 12
 
 
@@ -37,7 +39,8 @@ def open_translation_judge(model: Translator, split: str, say: Say) -> "Translat
         name = evaluation_split(data, split, ())
     source = open_source(data, name, not model.aligned)
     with Bar(f"reading {name}", len(source.units)) as bar:
-        return TranslationJudge(model, open_store(source, evaluation_fit(data), data, say, bar.update))
+        store = open_store(source, evaluation_fit(data), data, say, bar.update)
+    return TranslationJudge(model, store, open_measures(model, store, say))
 
 
 class TranslationJudge(Judge):
@@ -45,55 +48,88 @@ class TranslationJudge(Judge):
 
     model: Translator
 
-    def __init__(self, model: Translator, store: Store, seed: int = 0) -> None:
+    def __init__(self, model: Translator, store: Store, measures: Measures | None = None) -> None:
+        """measures: what is scored; without, L1, PSNR and SSIM where the split has pairs."""
         super().__init__(model)
         self.store = store
         self.split = store.source.split
-        self._seed = seed
+        self._measures = measures if measures is not None else dict.fromkeys(model.translations, _usual(store))
         self.scored = {
-            f"{direction}/{name}": metric.higher_is_better
-            for direction in model.translations
-            for name, metric in PAIRED.items()
-            if store.source.paired
+            f"{direction}/{name}": higher
+            for direction, found in self._measures.items()
+            for measure in found
+            for name, higher in measure.better.items()
         }
-        self.preferred = next((name for name in self.scored if name.endswith("/L1")), None)
+        l1 = (name for name in self.scored if name.endswith("/L1"))
+        self.preferred = next(l1, next(iter(self.scored), None))
+        self._baselines: dict[str, list[Row]] = {}
+        self._details: dict[str, Any] = {}
 
     def rows(
         self, device: torch.device, networks: Networks | None = None, batch_size: int = 8, progress: Progress = silent
     ) -> list[Row]:
-        """Each score is the mean over images. Empty where the split has no pairs."""
-        if not self.store.source.paired:
-            return []
+        """Empty where nothing can be scored. The baselines are the same each time, and scored only once."""
         rows: list[Row] = []
-        counts, directions = self.store.source.counts, self.model.translations
-        total = sum(counts[translation.source] for translation in directions.values())
+        directions = {
+            name: translation for name, translation in self.model.translations.items() if self._measures[name]
+        }
+        total = sum(self.store.source.counts[translation.source] for translation in directions.values())
         done = 0
         for direction, translation in directions.items():
-            sums: dict[str, dict[str, float]] = {method: {} for method in METHODS}
-            mean = self._mean_target(translation, device)
-            # In train mode the statistics are the batch's own, so images must not share a batch.
-            most = 1 if self.model.mode == "train" else batch_size
-            for run in same_sized(self.store, (translation.source, translation.target), most):
-                source = images_of(self.store, translation.source, run, device)
-                target = images_of(self.store, translation.target, run, device)
-                with using(networks or self.model.networks, self.model.mode, self._seed):
-                    made = self.model.translate({translation.source: source}, networks)[f"fake_{translation.target}"]
-                answers = {
-                    OURS: resized(made, _size(target)),
-                    "input copied": resized(as_channels(source, target.shape[1]), _size(target)),
-                    "mean target": resized(mean, _size(target)).expand_as(target),
-                }
-                for method, answer in answers.items():
-                    for name, value in _scores(answer.float(), target).items():
-                        sums[method][name] = sums[method].get(name, 0.0) + value
-                done += len(run)
-                progress(done, total)
-            count = counts[translation.source]
-            rows += [
-                {"direction": direction, "method": method, **{name: value / count for name, value in scores.items()}}
-                for method, scores in sums.items()
+
+            def counted(images: int, before: int = done) -> None:
+                progress(before + images, total)
+
+            scorers = self._scored(direction, device, networks, batch_size, counted)
+            done += self.store.source.counts[translation.source]
+            found: list[Row] = [
+                {"direction": direction, "method": method, **_merged(scorer.scores() for scorer in each)}
+                for method, each in scorers.items()
             ]
+            if details := _merged(scorer.details() for scorer in scorers[OURS]):
+                self._details[direction] = details
+            self._baselines.setdefault(direction, found[1:])
+            rows += [found[0], *self._baselines[direction]]
         return rows
+
+    def _scored(
+        self,
+        direction: str,
+        device: torch.device,
+        networks: Networks | None,
+        batch_size: int,
+        counted: Callable[[int], None],
+    ) -> dict[str, list[Scorer]]:
+        """The scorers of each method after all images of one direction; of the baselines only the first time."""
+        translation, pairs = self.model.translations[direction], self.store.source.paired
+        methods = METHODS if direction not in self._baselines else (OURS,)
+        scorers = {
+            method: [measure.make(device) for measure in self._measures[direction] if method in measure.methods]
+            for method in methods
+        }
+        scorers = {method: each for method, each in scorers.items() if each}
+        mean = self._mean_target(translation, device) if MEAN in scorers else None
+        # In train mode the statistics are the batch's own, so images must not share a batch.
+        most = 1 if self.model.mode == "train" else batch_size
+        roles = (translation.source, translation.target) if pairs else (translation.source,)
+        channels = {"A": self.model.config.data.channels_a, "B": self.model.config.data.channels_b}
+        for run in same_sized(self.store, roles, most):
+            source = images_of(self.store, translation.source, run, device)
+            with using(networks or self.model.networks, self.model.mode):
+                made = self.model.translate({translation.source: source}, networks)[f"fake_{translation.target}"]
+            answers = {OURS: made.float(), COPIED: as_channels(source, channels[translation.target])}
+            if mean is not None:
+                answers[MEAN] = mean.expand(len(run), -1, -1, -1)
+            asked = Asked(run, images_of(self.store, translation.target, run, device) if pairs else None)
+            for method, each in scorers.items():
+                for scorer in each:
+                    scorer.add(answers[method], asked)
+            counted(run[-1] + 1)
+        return scorers
+
+    def details(self) -> dict[str, Any]:
+        """The classes and the confusion matrix of each direction whose answers were read as classes."""
+        return {"segmentation": self._details} if self._details else {}
 
     def protocol(self) -> list[str]:
         source, data = self.store.source, self.model.config.data
@@ -102,14 +138,32 @@ class TranslationJudge(Judge):
             "eval": "eval mode (no dropout, running statistics)",
             "train": "train mode (dropout and batch statistics on, one image a batch, as the paper tests)",
         }[self.model.mode]
-        return [
+        lines = [
             f"data: {source.name}, split {source.split}, {counts} images, all of them scored",
             f"preparation: {data.preprocess} to {data.crop_size} px (bicubic, antialiased), no crop, no mirroring",
             f"network: {mode}",
-            "L1 in units of the full range (0 to 1, lower is better); PSNR in dB and SSIM (11 px Gaussian window), "
-            "higher is better; each the mean over images",
-            "input copied: the source image as the answer; mean target: the mean of these targets as every answer",
+            *self._measured(),
         ]
+        methods = {method for found in self._measures.values() for measure in found for method in measure.methods}
+        baselines = {
+            COPIED: f"{COPIED}: the source image as the answer",
+            MEAN: f"{MEAN}: the mean of these targets as every answer",
+        }
+        if told := [line for method, line in baselines.items() if method in methods]:
+            lines.append("; ".join(told))
+        return lines
+
+    def _measured(self) -> list[str]:
+        """The lines of all measures: those that hold in every direction as they are, others behind their direction."""
+        by_line: dict[str, list[str]] = {}
+        for direction, found in self._measures.items():
+            for measure in found:
+                for line in measure.protocol:
+                    by_line.setdefault(line, []).append(direction)
+        if not by_line:
+            return ["nothing was scored: the split has no pairs; FID and its relatives need none"]
+        everywhere = len(self._measures)
+        return [line if len(d) == everywhere else f"{', '.join(d)}: {line}" for line, d in by_line.items()]
 
     def sheet(self, device: torch.device, images: int, networks: Networks | None = None) -> np.ndarray:
         """One row an image: the source, what the model makes of it, and the right answer where there is one.
@@ -162,34 +216,9 @@ class TranslationJudge(Judge):
         return total
 
 
-def images_of(store: Store, role: str, indices: range | list[int], device: torch.device) -> Tensor:
-    """Images of one role as N×C×H×W in [-1, 1]; they must be of one size."""
-    return normalize(stack([store.get((role, i)) for i in indices]).to(device))
+def _usual(store: Store) -> list[Measure]:
+    return [paired()] if store.source.paired else []
 
 
-def same_sized(store: Store, roles: tuple[str, ...], most: int) -> Iterator[list[int]]:
-    """Indices in order, in runs of at most `most` whose images are of one size in each role of `roles`."""
-    run: list[int] = []
-    sizes: list[tuple[int, ...]] = []
-    for i in range(store.source.counts[roles[0]]):
-        here = [store.get((role, i)).shape for role in roles]
-        if run and (len(run) == most or here != sizes):
-            yield run
-            run = []
-        run.append(i)
-        sizes = here
-    if run:
-        yield run
-
-
-def _scores(answers: Tensor, targets: Tensor) -> dict[str, float]:
-    """Each score that these images are large enough for, summed over them."""
-    return {
-        name: float(metric.compute(answers, targets).sum())
-        for name, metric in PAIRED.items()
-        if name != "SSIM" or min(_size(targets)) >= SMALLEST_SSIM
-    }
-
-
-def _size(images: Tensor) -> tuple[int, int]:
-    return images.shape[2], images.shape[3]
+def _merged(found: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    return {name: value for each in found for name, value in each.items()}

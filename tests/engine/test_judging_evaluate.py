@@ -1,0 +1,88 @@
+"""`gesso evaluate` with other scores than the recipe's: they are shown, and the run's own metrics.json stays."""
+
+import json
+from pathlib import Path
+
+import pytest
+from judged import Means, Squares, saved, saved_segmenter, write_streets
+
+from conftest import toy
+from gesso.engine.score import evaluated_by, score_run
+from gesso.engine.train import train
+from gesso.errors import UsageError
+from gesso.recipe import TranslationEvaluation
+
+
+@pytest.fixture(scope="module")
+def streets_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished toy run of CycleGAN that was scored by L1 and its like. Only metrics.json may be written to."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    root = write_streets(folder / "streets", {"train": 2, "val": 4})
+    return train(toy("cyclegan", root, epochs=1), runs=folder / "runs", name="toy").path
+
+
+def test_all_scores_in_one_table_and_the_runs_own_ones_stay(streets_run: Path, tmp_path: Path) -> None:
+    before = (streets_run / "metrics.json").read_bytes()
+    lines = score_run(
+        streets_run,
+        device="cpu",
+        precision="fp32",
+        metrics=("paired", "FID", "cityscapes", "segmenter", "LPIPS"),
+        inception=saved(Means(), tmp_path / "means.pt"),
+        lpips=saved(Squares(), tmp_path / "squares.pt"),
+        segmenter=saved_segmenter(tmp_path / "segmenter.pt"),
+        classes=20,
+    )
+    names = "direction method L1 PSNR SSIM FID LPIPS pixel_accuracy class_accuracy class_IoU"
+    assert " ".join(lines[0].split()) == names
+    assert [line.split()[0] for line in lines[1:7]] == ["AtoB"] * 3 + ["BtoA"] * 3
+    assert lines[3].split()[:7][-1] == "–"  # the mean target has no FID
+    assert len({len(line) for line in lines[:7]}) == 1  # columns stand under each other
+    told = "\n".join(lines[7:])
+    assert "AtoB: pixel_accuracy" in told and "20 classes" in told
+    assert "BtoA: pixel_accuracy" in told and "segmenter.pt (sha256 " in told
+    assert (streets_run / "metrics.json").read_bytes() == before
+
+
+def test_the_runs_own_scores_are_written_with_strict_json(streets_run: Path) -> None:
+    (streets_run / "metrics.json").unlink()
+    score_run(streets_run, device="cpu", precision="fp32")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    metrics = json.loads((streets_run / "metrics.json").read_text(), parse_constant=refuse)
+    assert {row["method"] for row in metrics["rows"]} == {"gesso", "input copied", "mean target"}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "words"),
+    [
+        ("pix2pix", {"metrics": ("SIFT",)}, "--metrics: 'SIFT' is not one of .*'FID'"),
+        ("pix2pix", {"classes": 21}, r"--classes: 21 is not one of \(19, 20\)"),
+        ("pix2pix", {"images": 5}, "--images: the scores of a pix2pix do not depend on it; its flags are: --metrics"),
+        ("dcgan", {"lpips": "x.pt"}, "--lpips: the scores of a dcgan .* --metrics, --inception, --images"),
+        ("densenet121", {"metrics": ("FID",)}, "--metrics: the scores of a densenet .*: none of its own"),
+    ],
+)
+def test_flags_that_cannot_hold_are_one_line(name: str, given: dict[str, object], words: str, pairs: Path) -> None:
+    with pytest.raises(UsageError, match=words):
+        evaluated_by(toy(name, pairs), given)
+
+
+def test_what_is_wrong_is_said_of_the_commands_own_flags(streets_run: Path) -> None:
+    with pytest.raises(UsageError, match=r"^--metrics LPIPS: it needs a network; name it with --lpips$"):
+        score_run(streets_run, metrics=("LPIPS",))
+    with pytest.raises(UsageError, match=r"^--lpips none\.pt: no such file"):
+        score_run(streets_run, metrics=("LPIPS",), lpips="none.pt")
+
+
+def test_best_checkpoint_may_be_chosen_by_any_score(tmp_path: Path) -> None:
+    root = write_streets(tmp_path / "streets", {"train": 2, "val": 2})
+    recipe = toy("pix2pix", root, epochs=1)
+    best = type(recipe.checkpoints)(best="AtoB/class_IoU")
+    recipe = toy("pix2pix", root, epochs=1, checkpoints=best, evaluation=TranslationEvaluation(metrics=("cityscapes",)))
+    run = train(recipe, runs=tmp_path / "runs", name="toy")
+    assert run.finished and (run.path / "checkpoints" / "best").exists()
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    assert len(metrics["segmentation"]["AtoB"]["classes"]) == 19
