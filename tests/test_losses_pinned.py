@@ -33,7 +33,7 @@ from torch import Tensor
 
 from conftest import toy, write_classes, write_pairs
 from gesso.data import batches, samples
-from gesso.engine.judging import translation
+from gesso.engine.judging import images
 from gesso.engine.runlog import read_log
 from gesso.engine.train import train
 from gesso.recipe import Checkpoints, Recipe, Tracking
@@ -56,7 +56,7 @@ def float64() -> Iterator[None]:
         return real(samples).double()
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (batches, samples, translation):
+        for module in (batches, samples, images):
             patch.setattr(module, "normalize", normalize)
         torch.set_num_threads(1)
         torch.set_default_dtype(torch.float64)

@@ -78,7 +78,7 @@ class Dumper:
             return hook
 
         def keep_gradients(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-            # Before its step, which may use the gradients as scratch memory (foreach SGD with Nesterov's momentum does).
+            # Before its step, which may use the gradients as scratch memory, as foreach SGD with Nesterov does.
             moved = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
             for name, parameter in self._parameters("gradient"):
                 if id(parameter) in moved and parameter.grad is not None:

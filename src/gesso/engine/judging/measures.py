@@ -204,8 +204,8 @@ def segmenter(model: Translator, role: str, store: Store, say: Say) -> Measure:
         (
             f"{', '.join(SEGMENTATION)} of the {store.source.counts[role]} photos: what the segmenter {path.name} "
             f"(sha256 {brief(digest)}) sees in them, over {SEGMENTED} classes, void left out; higher is better",
-            f"it sees the photos at {'×'.join(map(str, network.network.feed.size)) or 'the size of the labels'}; compared "
-            "at the label images' own size. Scores of different segmenters cannot be compared",
+            f"it sees the photos at {'×'.join(map(str, network.network.feed.size)) or 'the size of the labels'}; "
+            "compared at the label images' own size. Scores of different segmenters cannot be compared",
         ),
     )
 
