@@ -36,11 +36,12 @@ class BadImage(DataError):  # noqa: N818 - it names a thing that is there
 
     def __init__(self, path: Path | str, reason: str) -> None:
         self.path = Path(path)
+        self._named = str(path)  # a Path would fold the slashes of https://
         self.reason = " ".join(reason.split())
         super().__init__(f"{path}: {self.reason}")
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:  # survives the way back from a worker process
-        return type(self), (str(self.path), self.reason)
+        return type(self), (self._named, self.reason)
 
 
 class CheckpointError(GessoError):

@@ -86,3 +86,20 @@ def test_best_checkpoint_may_be_chosen_by_any_score(tmp_path: Path) -> None:
     assert run.finished and (run.path / "checkpoints" / "best").exists()
     metrics = json.loads((run.path / "metrics.json").read_text())
     assert len(metrics["segmentation"]["AtoB"]["classes"]) == 19
+
+
+def test_a_classifier_is_scored_at_another_shorter_side_without_losing_its_own_scores(
+    classes: Path, tmp_path: Path
+) -> None:
+    run = train(toy("densenet-demo", classes, epochs=1), runs=tmp_path, name="run").path
+    before = (run / "metrics.json").read_bytes()
+    lines = score_run(run, device="cpu", precision="fp32", resize=40)
+    assert any("shorter side to 40 px" in line for line in lines)
+    assert (run / "metrics.json").read_bytes() == before
+    with pytest.raises(UsageError, match="--resize 16: smaller than"):
+        score_run(run, device="cpu", precision="fp32", resize=16)
+
+
+def test_a_translators_scores_do_not_know_a_shorter_side(streets_run: Path) -> None:
+    with pytest.raises(UsageError, match="--resize 40: only a classifier"):
+        score_run(streets_run, device="cpu", precision="fp32", resize=40)

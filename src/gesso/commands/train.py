@@ -102,6 +102,7 @@ def evaluate(arguments: Sequence[str]) -> int:
         inception: str = "",
         lpips: str = "",
         segmenter: str = "",
+        resize: int = 0,
     ) -> dict[str, Any]:
         """Score a run beside its baselines, such as the input copied and the mean target, and write metrics.json.
 
@@ -121,6 +122,7 @@ def evaluate(arguments: Sequence[str]) -> int:
             inception: File of the Inception network; empty leaves it to the recipe.
             lpips: File of the LPIPS network; empty leaves it to the recipe.
             segmenter: File of the segmenter for label → photo; empty leaves it to the recipe.
+            resize: Of a classifier: shorter side before the centre crop; 0 leaves it to the recipe.
         """
         return locals()
 

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from gesso.engine import checkpoint
 from gesso.engine.checkpoint import list_checkpoints
 from gesso.errors import CheckpointError, UsageError
 from gesso.files import disk_errors, write_atomically
-from gesso.recipe import BUILTIN_STREETS, Recipe, differences, from_json
+from gesso.recipe import BUILTIN_STREETS, ClassData, Recipe, differences, from_json
 
 RECIPE = checkpoint.RECIPE
 ENVIRONMENT, LOG, METRICS = "environment.json", "log.jsonl", "metrics.json"
@@ -36,7 +37,13 @@ class Opened:
 
 def default_name(recipe: Recipe) -> str:
     """RECIPE-DATA, such as cyclegan-horse2zebra."""
-    data = "streets" if recipe.data.root == BUILTIN_STREETS else Path(recipe.data.root).expanduser().resolve().name
+    root = recipe.data.root
+    if isinstance(recipe.data, ClassData) and recipe.data.synthetic:
+        data = "synthetic"
+    elif root == BUILTIN_STREETS:
+        data = "streets"
+    else:
+        data = re.sub(r"[^\w.-]+", "-", Path(root).expanduser().resolve().name)
     return f"{recipe.recipe}-{data or 'data'}"
 
 

@@ -15,7 +15,7 @@ from gesso.engine.runs import read_recipe
 from gesso.engine.state import find_checkpoint
 from gesso.engine.track import say
 from gesso.errors import DataError, UsageError
-from gesso.recipe import Precision, Recipe, TranslationRecipe
+from gesso.recipe import DenseNetRecipe, Precision, Recipe, TranslationRecipe
 from gesso.restoring import restore
 
 FLAGS = ("metrics", "inception", "lpips", "segmenter", "classes", "labels", "images")
@@ -39,12 +39,13 @@ def score_run(
     classes: int = 0,
     labels: str = "",
     images: int = 0,
+    resize: int = 0,
 ) -> list[str]:
     """The table of a run as lines of text.
 
     The run's own score (best checkpoint, held-out split, the recipe's data, mode and scores) also goes to metrics.json
     and the report; any other is only shown. The last seven, where they are not empty, are in place of the fields of
-    those names in the recipe's evaluation.
+    those names in the recipe's evaluation. resize: of a classifier, the shorter side before the centre crop.
     """
     found = find_checkpoint(run, checkpoint)
     recipe = read_recipe(run)
@@ -53,6 +54,8 @@ def score_run(
     given = dict(zip(FLAGS, (metrics, inception, lpips, segmenter, classes, labels, images), strict=True))
     with own_flags():
         asked = evaluated_by(in_mode(recipe, mode), {name: value for name, value in given.items() if value})
+    if resize:
+        asked = resized(asked, resize)
     whole_run = found.path.parents[1].resolve() == run.resolve()
     own = whole_run and (checkpoint, split, data_root) == ("best", "auto", "") and asked == recipe
     if data_root:
@@ -65,6 +68,16 @@ def score_run(
         write_metrics(run, scored)
         write_report(run)
     return table(scored)
+
+
+def resized(recipe: Recipe, resize: int) -> Recipe:
+    """`recipe`, a classifier's, with images scored at another shorter side; UsageError where it is none."""
+    if not isinstance(recipe, DenseNetRecipe):
+        raise UsageError(
+            f"--resize {resize}: only a classifier's images are resized before a crop, not a {recipe.model}'s"
+        )
+    with own_flags():
+        return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, resize=resize)).checked()
 
 
 def evaluated_by(recipe: Recipe, given: dict[str, Any]) -> Recipe:
@@ -89,9 +102,8 @@ def own_flags() -> Iterator[None]:
     try:
         yield
     except (UsageError, DataError) as error:
-        if "--evaluation." not in str(error):
-            raise
-        raise UsageError(str(error).replace("--evaluation.", "--")) from None
+        text = str(error).replace("--evaluation.", "--").replace("--data.resize", "--resize")
+        raise (UsageError(text) if text != str(error) else error) from None
 
 
 def in_mode(recipe: Recipe, mode: str) -> Recipe:

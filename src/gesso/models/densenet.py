@@ -42,6 +42,7 @@ class DenseNet(Model):
             classes=self.classes,
             channels=data.channels,
             stem=config.stem,
+            norm_eps=config.norm_eps,
             memory_efficient=config.memory_efficient,
         )
         super().__init__(recipe, {"net": network})

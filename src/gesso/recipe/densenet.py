@@ -77,6 +77,8 @@ class DenseNetwork:
     """Probability of dropout after each dense layer."""
     stem: Literal["imagenet", "cifar"] = "imagenet"
     """imagenet: a strided 7×7 convolution and a pooling; cifar: one 3×3 convolution."""
+    norm_eps: float = 1e-5
+    """What batch norm adds to the variance; the Gaudi Keras origin adds 1.1e-5."""
     memory_efficient: bool = False
     """Compute concatenations again in the backward pass instead of keeping them (Pleiss et al. 2017)."""
 
@@ -146,6 +148,7 @@ class DenseNetRecipe(Recipe):
                 "--network.growth": network.growth,
                 "--network.initial": network.initial,
                 "--network.compression": network.compression,
+                "--network.norm-eps": network.norm_eps,
                 "--optimizer.lr": optimizer.lr,
             }
         )

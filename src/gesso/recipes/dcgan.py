@@ -23,7 +23,13 @@ def dcgan() -> DCGANRecipe:
     expected  CIFAR-10 (32 px) FID 50.28, StudioGAN's DCGAN with this recipe's losses
     command   gesso train dcgan --data.root photos/
     """
-    return DCGANRecipe(recipe="dcgan", epochs=25, batch_size=128, schedule=Schedule(decay="constant"))
+    return DCGANRecipe(
+        recipe="dcgan",
+        epochs=25,
+        batch_size=128,
+        schedule=Schedule(decay="constant"),
+        tracking=Tracking(log_every=6400),
+    )
 
 
 def dcgan_msls() -> DCGANRecipe:

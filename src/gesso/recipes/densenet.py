@@ -14,6 +14,9 @@ from gesso.recipe import (
     Tracking,
 )
 
+KERAS_EPS = 1.1e-5
+"""What the Gaudi Keras origin's batch norm adds to the variance."""
+
 
 def densenet121() -> DenseNetRecipe:
     """DenseNet-121 on ImageNet with the schedule of the Gaudi Keras origin.
@@ -28,6 +31,7 @@ def densenet121() -> DenseNetRecipe:
         recipe="densenet121",
         epochs=90,
         batch_size=256,
+        network=DenseNetwork(norm_eps=KERAS_EPS),
         # Keras' l2(1e-4) has the gradient 2e-4·w.
         optimizer=Optimizer(weight_decay=2e-4),
         schedule=Schedule(
@@ -49,7 +53,9 @@ def densenet161() -> DenseNetRecipe:
     command   gesso train densenet161 --data.root datasets/imagenet -b 256
     """
     return replace(
-        densenet121(), recipe="densenet161", network=DenseNetwork(blocks=(6, 12, 36, 24), growth=48, initial=96)
+        densenet121(),
+        recipe="densenet161",
+        network=DenseNetwork(blocks=(6, 12, 36, 24), growth=48, initial=96, norm_eps=KERAS_EPS),
     )
 
 
@@ -62,7 +68,9 @@ def densenet169() -> DenseNetRecipe:
     expected  top-1 75.92 %, top-5 92.98 % (published, 224 px, one crop)
     command   gesso train densenet169 --data.root datasets/imagenet -b 256
     """
-    return replace(densenet121(), recipe="densenet169", network=DenseNetwork(blocks=(6, 12, 32, 32)))
+    return replace(
+        densenet121(), recipe="densenet169", network=DenseNetwork(blocks=(6, 12, 32, 32), norm_eps=KERAS_EPS)
+    )
 
 
 def densenet201() -> DenseNetRecipe:
@@ -74,7 +82,9 @@ def densenet201() -> DenseNetRecipe:
     expected  top-1 77.28 %, top-5 93.48 % (published, 224 px, one crop)
     command   gesso train densenet201 --data.root datasets/imagenet -b 256
     """
-    return replace(densenet121(), recipe="densenet201", network=DenseNetwork(blocks=(6, 12, 48, 32)))
+    return replace(
+        densenet121(), recipe="densenet201", network=DenseNetwork(blocks=(6, 12, 48, 32), norm_eps=KERAS_EPS)
+    )
 
 
 def densenet_bc_cifar() -> DenseNetRecipe:
