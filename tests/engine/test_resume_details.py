@@ -24,7 +24,7 @@ from gesso.engine.runs import lock_run, read_recipe
 from gesso.engine.train import resume, train
 from gesso.errors import DiskError, UsageError
 from gesso.models.pix2pix import Pix2Pix
-from gesso.recipe import Checkpoints, Evaluation, Recipe, Tracking
+from gesso.recipe import Checkpoints, Recipe, Tracking, TranslationEvaluation
 
 Patch = pytest.MonkeyPatch
 
@@ -66,7 +66,7 @@ def small(pairs: Path, **changes: Any) -> Recipe:
     settings: dict[str, Any] = {
         "epochs": 1,
         "checkpoints": Checkpoints(every=0.25),
-        "evaluation": Evaluation(every=0.5),
+        "evaluation": TranslationEvaluation(every=0.5),
         "tracking": Tracking(log_every=2, sheet_every=0.5, sheet_images=1, trackers=()),
     }
     return toy("pix2pix", pairs, **(settings | changes))

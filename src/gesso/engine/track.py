@@ -220,6 +220,11 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def tell(line: str) -> None:
+    """A line of a training's log, on standard output, before there is a bar to make room for."""
+    print(line, flush=True)
+
+
 class Narrator:
     """Everything that one run says, to every place it is said."""
 

@@ -39,7 +39,7 @@ from gesso.engine.report import write_report
 from gesso.engine.runs import default_name, open_run, read_environment, read_recipe, write_environment
 from gesso.engine.schedule import rate
 from gesso.engine.sheets import write_sheet
-from gesso.engine.track import Meter, Narrator, check_trackers, say
+from gesso.engine.track import Meter, Narrator, check_trackers, say, tell
 from gesso.errors import DataError, UsageError
 from gesso.models import build_model
 from gesso.models.base import Model, Networks
@@ -228,9 +228,9 @@ def _open(recipe: Recipe, run: Path, closing: ExitStack) -> Session:
     began = time.monotonic()
     model = build_model(recipe)
     dumper = Dumper(model, run, recipe.dump if isinstance(recipe, DenseNetRecipe) else None)
-    judge = open_judge(model, "auto", say)
+    judge = open_judge(model, "auto", tell)
     best_score(recipe, judge)  # refused before the first step
-    feed = open_feed(model, say)
+    feed = open_feed(model, tell)
     per_epoch = recipe.epoch_images(feed.images)
     total = round(recipe.epochs * per_epoch)
     model.initialize(recipe.seed)
