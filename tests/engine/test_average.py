@@ -1,7 +1,6 @@
 """Weight averaging: the half-life is counted in images, and the random start is soon forgotten."""
 
 import pytest
-import torch
 from torch import nn
 
 from gesso.engine.average import Average
@@ -40,11 +39,14 @@ def test_start_is_forgotten_early_in_a_run() -> None:
     assert average.networks["G"].weight.item() == pytest.approx(1.0, abs=1e-3)
 
 
-def test_buffers_are_copied() -> None:
-    live = nn.BatchNorm2d(2)
-    average = Average({"G": live}, half_life=100, ramp=0.05)
-    live(torch.rand(2, 2, 4, 4))
-    average.update({"G": live}, 1, 1)
-    copied = average.networks["G"]
-    assert isinstance(copied, nn.BatchNorm2d) and copied.running_mean is not None and live.running_mean is not None
-    assert torch.equal(copied.running_mean, live.running_mean)
+def test_statistics_of_batch_norm_are_averaged_with_the_weights_and_counts_are_not() -> None:
+    norm, live = nn.BatchNorm2d(2), nn.BatchNorm2d(2)
+    nn.init.constant_(live.running_mean, 1.0)  # type: ignore[arg-type]
+    nn.init.constant_(live.weight, 3.0)
+    live.num_batches_tracked += 7  # type: ignore[operator]
+    average = Average({"G": norm}, half_life=100, ramp=1.0)
+    average.update({"G": live}, 100, 1_000_000)
+    made = average.networks["G"].state_dict()
+    assert made["running_mean"].tolist() == pytest.approx([0.5, 0.5])
+    assert made["weight"].tolist() == pytest.approx([2.0, 2.0])
+    assert made["num_batches_tracked"] == 7

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gesso.data.streets import CLASSES, PALETTE, TRAIN_LABELS, render
+from gesso.data.streets.classes import IGNORED
 from gesso.metrics.cityscapes import (
     CONVENTIONS,
     classes_of_labels,
@@ -16,7 +17,6 @@ from gesso.metrics.cityscapes import (
     scores,
     true_classes,
 )
-from gesso.metrics.classification import IGNORED
 
 ID = {name: label for label, (name, _, _) in CLASSES.items()}
 TRUTH = [

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
 
-from gesso.metrics.classification import IGNORED, class_accuracy, confusion, correct
+from gesso.metrics.classification import class_accuracy, confusion, correct
 
 
 def answers(count: int = 200, classes: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,10 +45,15 @@ def test_scores_that_are_not_numbers_are_wrong() -> None:
 
 def test_confusion_is_that_of_torchmetrics() -> None:
     scores, labels = answers()
-    labels[:20] = IGNORED
-    matrix = confusion(labels, scores.argmax(1), 7)
+    labels[:20] = 255
+    matrix = confusion(labels, scores.argmax(1), 7, ignored=255)
     assert matrix.dtype == torch.int64 and matrix.sum() == 180
-    assert torch.equal(matrix, multiclass_confusion_matrix(scores, labels, 7, ignore_index=IGNORED))
+    assert torch.equal(matrix, multiclass_confusion_matrix(scores, labels, 7, ignore_index=255))
+
+
+def test_class_255_of_many_is_counted_like_any_other() -> None:
+    matrix = confusion(torch.tensor([255, 255, 3]), torch.tensor([255, 3, 3]), 1000)
+    assert matrix.sum() == 3 and matrix[255].sum() == 2
 
 
 def test_rows_are_the_truth() -> None:

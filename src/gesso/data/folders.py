@@ -168,8 +168,8 @@ def list_files(folder: Path) -> list[Path]:
             folders.clear()
             continue
         entered.add(real)
-        folders[:] = sorted(name for name in folders if _wanted(name))
-        found.extend(Path(here) / name for name in files if _wanted(name))
+        folders[:] = sorted(name for name in folders if wanted(name))
+        found.extend(Path(here) / name for name in files if wanted(name))
     return sorted(found, key=lambda path: natural_key(path.relative_to(folder).as_posix()))
 
 
@@ -217,7 +217,8 @@ def _both(root: Path, pattern: tuple[str, str], split: str) -> tuple[Path, ...]:
     return folders if all(folder.is_dir() for folder in folders) else ()
 
 
-def _wanted(name: str) -> bool:
+def wanted(name: str) -> bool:
+    """Whether a file or folder of this name is a user's own, and not hidden or left by a system."""
     return not name.startswith(".") and name.lower() not in JUNK
 
 
@@ -242,7 +243,7 @@ def _contents(root: Path) -> str:
     """What stands in `root`, for a message."""
     if found := splits(root):
         return f"there is {', '.join(found)}"
-    names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir() if _wanted(path.name))
+    names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir() if wanted(path.name))
     if not names:
         return "the folder is empty"
     images = sum(Path(name).suffix.lower() in SUFFIXES for name in names)

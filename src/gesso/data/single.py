@@ -14,7 +14,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 import platformdirs
 
-from gesso.data.folders import SPLITS, Half, Picture, halve, list_images
+from gesso.data.folders import SPLITS, Half, Picture, halve, list_images, wanted
 from gesso.data.images import read_image, to_channels
 from gesso.data.order import random
 from gesso.data.shards import is_shards, open_shards, shard_splits
@@ -162,14 +162,11 @@ def open_images(data: ImageData, split: str) -> Source:
         size = data.image_size if data.preprocess == "resize_and_crop" else data.crop
         return RenderedSource(split, min(count, limit or count), size, data.channels, (), noise=False)
     root = root_of(data)
-    folder = root if image_splits(data) == (WHOLE,) else root / split
+    folder = root / split if (root / split).is_dir() else root
     paths = _images(folder)
     half: Half = "" if data.half == "whole" else data.half
     source = ImageFolder(root, split, paths, channels=data.channels, max_pixels=data.max_pixels, half=half)
     return source.first(limit) if limit else source
-
-
-WHOLE = "train"
 
 
 def image_splits(data: ImageData) -> tuple[str, ...]:
@@ -177,11 +174,11 @@ def image_splits(data: ImageData) -> tuple[str, ...]:
     if data.root == BUILTIN_STREETS:
         return SPLITS
     root = root_of(data)
-    return tuple(split for split in SPLITS if (root / split).is_dir()) or (WHOLE,)
+    return tuple(split for split in SPLITS if (root / split).is_dir()) or ("train",)
 
 
 def class_names(data: ClassData) -> tuple[str, ...]:
-    """The classes of the training split, in natural order. DataError where there are fewer than two."""
+    """The classes of the training split, sorted by name, as torchvision does. DataError: fewer than two."""
     if data.synthetic:
         return tuple(f"{i:04d}" for i in range(data.classes))
     if data.root == BUILTIN_STREETS:
@@ -189,7 +186,8 @@ def class_names(data: ClassData) -> tuple[str, ...]:
     if is_shards(data.root):
         return open_classes(data, data.train_split).classes
     folder = root_of(data) / data.train_split
-    names = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir())) if folder.is_dir() else ()
+    folders = [path for path in folder.iterdir() if path.is_dir() and wanted(path.name)] if folder.is_dir() else []
+    names = tuple(sorted(path.name for path in folders))
     if len(names) < 2:
         raise DataError(f"{folder}: no folders of classes here; gesso wants {data.train_split}/CLASS/IMAGE")
     return names
@@ -203,10 +201,10 @@ def open_classes(data: ClassData, split: str, say: Say = lambda line: None, prog
     train = split == data.train_split
     limit = data.train_subset if train else data.evaluate_subset
     if data.synthetic or data.root == BUILTIN_STREETS:
-        count = SYNTHETIC if data.synthetic else RenderedSource.COUNTS["train" if train else "val"]
+        which = "train" if train else "test" if split == "test" else "val"
+        count = SYNTHETIC if data.synthetic else RenderedSource.COUNTS[which]
         names = data.names or class_names(data)
         size = data.image_size if data.synthetic else data.resize
-        which = "train" if train else "val"
         return RenderedSource(which, min(count, limit or count), size, data.channels, names, noise=data.synthetic)
     if is_shards(data.root):
         cache = Path(data.cache_dir).expanduser() if data.cache_dir else platformdirs.user_cache_path("gesso")
@@ -245,7 +243,7 @@ def class_splits(data: ClassData) -> tuple[str, ...]:
     """The splits that there are, of those that the recipe names and test."""
     named = tuple(dict.fromkeys((data.train_split, data.evaluate_split, "test")))
     if data.synthetic or data.root == BUILTIN_STREETS:
-        return (data.train_split, data.evaluate_split)
+        return tuple(dict.fromkeys((data.train_split, data.evaluate_split, *(("test",) if not data.synthetic else ()))))
     if is_shards(data.root):
         there = shard_splits(data.root)
         return tuple(split for split in named if split in there)

@@ -26,4 +26,5 @@ class Average:
             live = networks[name]
             torch._foreach_lerp_(list(average.parameters()), list(live.parameters()), weight)
             for kept, new in zip(average.buffers(), live.buffers(), strict=True):
-                kept.copy_(new)
+                # Averaged weights need the statistics of averaged weights; a count is no mean of anything.
+                kept.lerp_(new, weight) if kept.is_floating_point() else kept.copy_(new)

@@ -56,12 +56,19 @@ def choose(recipe: Recipe, model: Model, images: float, before: dict[str, Any]) 
         compiled = choose_compile(recipe.compile, device.value, flops, images / recipe.batch_size)
         if recipe.compile == "auto" and model.uncompilable:
             compiled = Choice(False, model.uncompilable)
-    channels_last = facts(device.value).channels_last
-    if compiled.value and not channels_last.value:
-        channels_last = Choice(True, "compiled convolutions run faster channels_last")
-    if model.gains_from_channels_last and not channels_last.value:
-        channels_last = Choice(True, "this model's convolutions run faster channels_last")
-    return Choices(device, precision, channels_last, compiled)
+    return Choices(device, precision, _layout(model, device.value, compiled.value), compiled)
+
+
+def _layout(model: Model, device: torch.device, compiled: bool) -> Choice[bool]:
+    """Whether the networks are kept channels_last."""
+    channels_last = facts(device).channels_last
+    if channels_last.value:
+        return channels_last
+    if compiled:
+        return Choice(True, "compiled convolutions run faster channels_last")
+    if model.gains_from_channels_last:
+        return Choice(True, "this model's convolutions run faster channels_last")
+    return channels_last
 
 
 def step_flops(model: Model) -> float:
@@ -109,6 +116,6 @@ def ready_model(recipe: Recipe, device_flag: str, precision_flag: Precision) -> 
     device = choose_device(device_flag)
     precision = choose_precision(precision_flag, device.value)
     eager = Choice(False, "using a model does not wait for a compiler")
-    choices = Choices(device, precision, facts(device.value).channels_last, eager)
+    choices = Choices(device, precision, _layout(model, device.value, compiled=False), eager)
     prepare(model, None, choices, train=False)
     return model, choices

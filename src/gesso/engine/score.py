@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gesso.devices import choose_device
 from gesso.engine.finish import score, table, write_metrics
 from gesso.engine.judging import open_judge
 from gesso.engine.launch import ready_model
 from gesso.engine.report import write_report
-from gesso.engine.runs import read_recipe
+from gesso.engine.runs import read_environment, read_recipe
 from gesso.engine.state import find_checkpoint
 from gesso.engine.track import say
 from gesso.errors import DataError, UsageError
@@ -60,7 +61,9 @@ def score_run(
     own = whole_run and (checkpoint, split, data_root) == ("best", "auto", "") and asked == recipe
     if data_root:
         asked = dataclasses.replace(asked, data=dataclasses.replace(asked.data, root=data_root))
-    model, choices = ready_model(asked, device, precision)
+    trained_in = _arithmetic_of(run, device)
+    model, choices = ready_model(asked, device, trained_in if precision == "auto" else precision)
+    own = own and trained_in in ("auto", choices.precision.value)
     with own_flags():
         judge = open_judge(model, "held out" if split == "auto" else split, say)
     scored = score(found, judge, choices, batch_size)
@@ -68,6 +71,15 @@ def score_run(
         write_metrics(run, scored)
         write_report(run)
     return table(scored)
+
+
+def _arithmetic_of(run: Path, device: str) -> Precision:
+    """The arithmetic that the run was trained and scored in, where it was on this very device; else auto."""
+    chosen = read_environment(run).get("choices", {})
+    if chosen.get("device", {}).get("value") != str(choose_device(device).value):
+        return "auto"
+    precision: Precision = chosen["precision"]["value"]
+    return precision
 
 
 def resized(recipe: Recipe, resize: int) -> Recipe:

@@ -20,8 +20,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from gesso.data.streets.classes import CLASSES, PALETTE, TRAIN_LABELS
-from gesso.metrics.classification import IGNORED, confusion
+from gesso.data.streets.classes import CLASSES, IGNORED, PALETTE, TRAIN_LABELS
+from gesso.metrics.classification import confusion
 
 Colour = tuple[int, int, int]
 
@@ -123,7 +123,7 @@ def classes_of_labels(labels: Tensor, convention: Convention) -> Tensor:
 
 def count(truth: Tensor, predicted: Tensor, convention: Convention) -> Tensor:
     """The K×K int64 confusion matrix of class ids of one shape, to be summed over batches and processes."""
-    return confusion(truth, predicted, convention.classes)
+    return confusion(truth, predicted, convention.classes, IGNORED)
 
 
 def scores(matrix: Tensor, convention: Convention) -> Scores:

@@ -7,19 +7,18 @@ become accuracies. So a last batch that is smaller than the others weighs no mor
 import torch
 from torch import Tensor
 
-IGNORED = 255
-"""The true class of what is not scored."""
 
-
-def confusion(truth: Tensor, predicted: Tensor, classes: int) -> Tensor:
+def confusion(truth: Tensor, predicted: Tensor, classes: int, ignored: int | None = None) -> Tensor:
     """How often each class was taken for each: K×K int64, row the true class, column the predicted one.
 
-    Both are integer tensors of one shape. Where the truth is IGNORED nothing is counted; elsewhere both must lie in
+    Both are integer tensors of one shape. Where the truth is `ignored` nothing is counted; elsewhere both must lie in
     0 … K - 1.
     """
     assert truth.shape == predicted.shape, (truth.shape, predicted.shape)
-    scored = truth != IGNORED
-    cells = truth[scored].long() * classes + predicted[scored].long()
+    if ignored is not None:
+        scored = truth != ignored
+        truth, predicted = truth[scored], predicted[scored]
+    cells = truth.flatten().long() * classes + predicted.flatten().long()
     return torch.bincount(cells, minlength=classes * classes).reshape(classes, classes)
 
 

@@ -73,7 +73,7 @@ class DCGAN(Model):
         penalty = gradient_penalty(real, judged_real) * (loss.r1 * loss.r1_every) if penalised else total.new_zeros(())
         self.descend("D", total + penalty, self.config.optimizer.clip_norm)
         losses = {"Loss_D": total, "D(x)": _belief(judged_real), "D(G(z))_1": _belief(judged_fake)}
-        return losses | ({"R1": penalty / loss.r1_every} if loss.r1 else {})
+        return losses | ({"R1": penalty} if loss.r1 else {})
 
     def _generator_phase(self, fake: Tensor) -> dict[str, Tensor]:
         D, loss = self.networks["D"], self.config.loss

@@ -20,6 +20,7 @@ from gesso.metrics.classification import class_accuracy, confusion, correct
 from gesso.models.base import Networks, using
 from gesso.models.densenet import DenseNet
 from gesso.progress import Bar, Progress, Say, silent
+from gesso.recipe import ClassData
 
 BASELINE = "most frequent"
 CAPTION = 12
@@ -38,8 +39,10 @@ def open_classification_judge(model: DenseNet, split: str, say: Say) -> "Classif
     else:
         wanted = split
     if wanted not in there:
-        if split not in ("auto", "held out") or data.train_split not in there:
+        named = split not in ("auto", "held out") or wanted != ClassData().evaluate_split
+        if named or data.train_split not in there:
             raise DataError(f"{data.root}: no {wanted} split here; there is {', '.join(there) or 'none'}")
+        say(f"{data.root}: no {wanted} split here, so the training images themselves are scored")
         wanted = data.train_split
     with Bar(f"reading {wanted}", 1) as bar:
         source = open_classes(data, wanted, say, bar.update)
