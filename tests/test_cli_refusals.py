@@ -117,6 +117,11 @@ def test_run_of_another_recipe_is_refused_with_the_flags(gesso: Gesso, run: Path
     assert contents(run) == before
 
 
+def test_another_length_alone_names_the_command_that_gives_it(gesso: Gesso, run: Path, pairs: Path) -> None:
+    words = train_words(pairs, "--runs", run.parent, "--name", run.name)
+    refused(gesso(*words, "-e", 7), r"to another length: --epochs 7 \(was .*gesso resume .* -e 7")
+
+
 def test_mended_command_takes_over_a_run_that_never_began(gesso: Gesso, pairs: Path, tmp_path: Path) -> None:
     words = train_words(pairs, "--runs", tmp_path / "runs")
     refused(gesso(*words, "--start-from", "nowhere"), "nowhere: there is no such run or checkpoint")

@@ -10,6 +10,7 @@ import dataclasses
 import io
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -106,7 +107,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str) -> P
     for folder in (*PICTURE_FOLDERS, *(f"datasets/{name}" for name in IMAGE_SETS)):
         write_pairs(tmp_path / folder, {"some": 2})
     for name in CLASS_SETS:
-        write_classes(tmp_path / "datasets" / name)
+        root = write_classes(tmp_path / "datasets" / name)
+        shutil.copytree(root / "val", root / "test")
     demo = toy(
         "pix2pix-demo", Path("unused"), batch_size=4, data=TranslationData(BUILTIN_STREETS, load_size=36, crop_size=32)
     )

@@ -82,7 +82,7 @@ def _page(run: Path, now: float) -> dict[str, Any]:
         "facts": _facts(log, clock, environment),
         "tables": figures.tables(metrics),
         "protocol": _lines(metrics.get("protocol")),
-        "scored": [(key, metrics[key]) for key in ("split", "images", "checkpoint") if key in metrics],
+        "scored": [(key, metrics[key]) for key in ("split", "checkpoint") if key in metrics],
         "progress": figures.progress(log, clock),
         "sheets": sheets,
         "pictures": pictures,

@@ -20,7 +20,7 @@ from gesso.engine import checkpoint
 from gesso.engine.checkpoint import list_checkpoints
 from gesso.errors import CheckpointError, UsageError
 from gesso.files import disk_errors, write_atomically
-from gesso.recipe import BUILTIN_STREETS, ClassData, Recipe, differences, from_json
+from gesso.recipe import BUILTIN_STREETS, ClassData, Recipe, as_value, differences, from_json
 
 RECIPE = checkpoint.RECIPE
 ENVIRONMENT, LOG, METRICS = "environment.json", "log.jsonl", "metrics.json"
@@ -69,6 +69,11 @@ def open_run(path: Path, recipe: Recipe, *, overwrite: bool) -> Opened:
             lock = lock_run(path)
         elif list_checkpoints(path):
             changed = differences(recipe, read_recipe(path))
+            if len(changed) == 1 and changed[0].startswith("--epochs "):
+                raise UsageError(
+                    f"{path} was trained to another length: {changed[0]}; to change it use `gesso resume "
+                    f"{shlex.quote(str(path))} -e {as_value(recipe.epochs)}`, or name this run with --name"
+                )
             if changed:
                 raise UsageError(
                     f"{path} is a run of another recipe: {', '.join(changed[:3])}"

@@ -186,14 +186,19 @@ class TranslationRecipe(Recipe):
             self._check_unet()
         return super().checked()
 
+    def _fitting_depth(self) -> str:
+        """The deepest U-Net for the crop, as advice; empty where there is none."""
+        fitting = [depth for depth in range(5, 11) if self.data.crop_size % 2**depth == 0]
+        return f"--generator.depth {max(fitting)} fits; or " if fitting else ""
+
     def _check_unet(self) -> None:
         depth, crop = self.generator.depth, self.data.crop_size
         if not 5 <= depth <= 10:
             raise UsageError(f"--generator.depth {depth}: must lie in 5 … 10")
         if self.data.cropped and crop % 2**depth:
             raise UsageError(
-                f"--data.crop-size {crop}: a U-Net of depth {depth} needs a multiple of {2**depth}; choose another "
-                "size, --generator.depth or --generator.kind resnet"
+                f"--data.crop-size {crop}: a U-Net of depth {depth} needs a multiple of {2**depth}; "
+                f"{self._fitting_depth()}choose another size, or --generator.kind resnet"
             )
 
 
