@@ -46,6 +46,7 @@ class DenseNet(Model):
             memory_efficient=config.memory_efficient,
         )
         super().__init__(recipe, {"net": network})
+        self._mean, self._std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 
     def initialize_network(self, name: str, network: nn.Module, rng: torch.Generator) -> None:
         initialize_classifier(network, rng)
@@ -74,8 +75,9 @@ class DenseNet(Model):
         """N×C×H×W in [-1, 1] as the network wants them."""
         if self.config.data.normalization == "half":
             return images
-        mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-        return ((images + 1) / 2 - mean) / std
+        if self._mean.device != images.device:  # once, since a copy to a device waits for it
+            self._mean, self._std = self._mean.to(images.device), self._std.to(images.device)
+        return ((images + 1) / 2 - self._mean) / self._std
 
     def predict(self, batch: Batch, networks: Networks | None = None) -> dict[str, Tensor]:
         """{"image"} to {"logits": N×K}."""
