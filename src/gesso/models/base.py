@@ -122,6 +122,20 @@ def frozen(*networks: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def untracked(*networks: nn.Module) -> Iterator[None]:
+    """Batch norm in `networks` normalises by the batch, in train mode, and keeps nothing of it for later."""
+    norms = [module for network in networks for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    tracked = [norm.track_running_stats for norm in norms]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm, track in zip(norms, tracked, strict=True):
+            norm.track_running_stats = track
+
+
+@contextlib.contextmanager
 def using(networks: Mapping[str, nn.Module], mode: str, seed: int = 0) -> Iterator[None]:
     """Inside, `networks` are used: no gradients, nothing of their state changes, the same call gives the same.
 
@@ -130,16 +144,8 @@ def using(networks: Mapping[str, nn.Module], mode: str, seed: int = 0) -> Iterat
                   3.2.1); the random numbers start from `seed`
     """
     was = {name: network.training for name, network in networks.items()}
-    norms = [
-        module for network in networks.values() for module in network.modules() if isinstance(module, nn.BatchNorm2d)
-    ]
-    # Batch norm in train mode would move its running statistics; without tracking it leaves them alone.
-    tracked = [norm.track_running_stats for norm in norms]
     for network in networks.values():
         network.train(mode == "train")
-    if mode == "train":
-        for norm in norms:
-            norm.track_running_stats = False
     devices = {parameter.device for network in networks.values() for parameter in network.parameters()}
     try:
         # Using a model on a few images does not wait for a compiler.
@@ -147,11 +153,11 @@ def using(networks: Mapping[str, nn.Module], mode: str, seed: int = 0) -> Iterat
         # The host's random numbers are forked anyhow.
         elsewhere = [device for device in devices if not facts(device).host]
         forked = torch.random.fork_rng(elsewhere, device_type=elsewhere[0].type if elsewhere else "cpu")
-        with eager, torch.no_grad(), forked:
+        # Batch norm in train mode would move its running statistics.
+        still = untracked(*networks.values()) if mode == "train" else contextlib.nullcontext()
+        with eager, torch.no_grad(), forked, still:
             torch.manual_seed(seed)
             yield
     finally:
-        for norm, track in zip(norms, tracked, strict=True):
-            norm.track_running_stats = track
         for name, network in networks.items():
             network.train(was[name])

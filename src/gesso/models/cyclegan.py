@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gesso.models.base import Batch, Networks, frozen, using
+from gesso.models.base import Batch, Networks, frozen, untracked, using
 from gesso.models.gan import ImagePool, fake_loss, fooling_loss, real_loss
 from gesso.models.translation import Translation, Translator, adam
 from gesso.networks import build_discriminator, build_generator
@@ -99,16 +99,18 @@ class CycleGAN(Translator):
         G_A, G_B = self.networks["G_A"], self.networks["G_B"]
         fake_B, fake_A = G_A(real_A), G_B(real_B)
         identity = self.config.loss.lambda_identity > 0
-        return Translated(
-            real_A=real_A,
-            real_B=real_B,
-            fake_B=fake_B,
-            rec_A=G_B(fake_B),
-            fake_A=fake_A,
-            rec_B=G_A(fake_A),
-            idt_A=G_A(real_B) if identity else None,
-            idt_B=G_B(real_A) if identity else None,
-        )
+        # What is translated later are real images of the source: batch norm's running statistics are theirs alone.
+        with untracked(G_A, G_B):
+            return Translated(
+                real_A=real_A,
+                real_B=real_B,
+                fake_B=fake_B,
+                rec_A=G_B(fake_B),
+                fake_A=fake_A,
+                rec_B=G_A(fake_A),
+                idt_A=G_A(real_B) if identity else None,
+                idt_B=G_B(real_A) if identity else None,
+            )
 
     def _generator_phase(self, t: Translated) -> dict[str, Tensor]:
         """L(G_A, G_B) of eq. 3: both adversarial losses, both cycles, the identities."""
