@@ -250,11 +250,11 @@ def test_the_evaluation_survives_json(pairs: Path) -> None:
 
 def halves(make: Any, made: Tensor, targets: Tensor) -> tuple[Any, Any]:
     """A scorer that saw all images, and one merged of two that saw some each."""
-    whole, first, second = make(0), make(0), make(1)
+    whole, first, second = make(0), make(0), make(2)
     whole.add(made, Asked(list(range(len(made))), targets))
     first.add(made[:2], Asked([0, 1], targets[:2]))
     second.add(made[2:], Asked(list(range(2, len(made))), targets[2:]))
-    first.merge(second)
+    first.merge(second.part)
     return whole, first
 
 
@@ -272,10 +272,10 @@ def test_merged_scorers_give_what_one_gives_that_saw_all(tmp_path: Path) -> None
 
     real = gather([targets], Projection(), keep=10)
     makers = [
-        lambda seed: PairedScorer(),
-        lambda seed: CityscapesScorer(truth.__getitem__, CONVENTIONS[19]),
-        lambda seed: SegmenterScorer(truth.__getitem__, CONVENTIONS[19], segmenter),
-        lambda seed: DistributionScorer(Projection(), real, ("FID", "precision"), seed),
+        lambda first: PairedScorer(),
+        lambda first: CityscapesScorer(truth.__getitem__, CONVENTIONS[19]),
+        lambda first: SegmenterScorer(truth.__getitem__, CONVENTIONS[19], segmenter),
+        lambda first: DistributionScorer(Projection(), real, ("FID", "precision"), first),
     ]
     for make in makers:
         whole, merged = halves(make, made, targets)

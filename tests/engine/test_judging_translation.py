@@ -11,7 +11,8 @@ from conftest import toy
 from gesso.data.images import write_image
 from gesso.data.sources import open_source
 from gesso.data.store import Store, evaluation_fit, open_store
-from gesso.engine.judging.translation import TranslationJudge, same_sized
+from gesso.engine.judging.images import Room, read_images
+from gesso.engine.judging.translation import TranslationJudge
 from gesso.models import build_model
 from gesso.models.translation import Translator
 from gesso.recipe import TranslationData
@@ -74,4 +75,5 @@ def test_pairs_of_mixed_sizes_are_scored_where_only_targets_differ(pairs: Path, 
     data = TranslationData(root=str(tmp_path), preprocess="none", crop_size=32)
     rows = TranslationJudge(model_that_answers(negative, pairs, data), store_of(data)).rows(CPU)
     assert len(rows) == 6
-    assert list(same_sized(store_of(data), ("A", "B"), 8)) == [[0], [1], [2]]
+    runs = read_images(store_of(data), ("A", "B"), range(3), Room(images=8))
+    assert [run.indices for run in runs] == [[0], [1], [2]]

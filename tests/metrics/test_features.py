@@ -178,7 +178,7 @@ def test_mean_and_covariance_are_numpys_however_features_come() -> None:
 
 def test_merged_halves_are_the_whole() -> None:
     x = points()
-    whole, left, right, none = Gathered(50), Gathered(50), Gathered(50, seed=1), Gathered(50, seed=2)
+    whole, left, right, none = Gathered(50), Gathered(50), Gathered(50, first=20), Gathered(50)
     for gathered, part in ((whole, x), (left, x[:20]), (right, x[20:])):
         gathered.add(part)
     none.merge(left)
@@ -209,12 +209,22 @@ def test_kept_are_a_fair_part_of_many_sorted_features() -> None:
 
 
 def test_merged_parts_of_unequal_size_weigh_what_they_hold() -> None:
-    large, small = Gathered(400, seed=0), Gathered(400, seed=1)
+    large, small = Gathered(400), Gathered(400, first=9000)
     large.add(torch.zeros(9000, 1))
     small.add(torch.ones(1000, 1))
     large.merge(small)
     assert len(large.kept) == 400
     assert abs(large.kept.mean().item() - 0.1) < 4 * (0.1 * 0.9 / 400) ** 0.5
+
+
+def test_stretches_keep_what_one_process_keeps_of_the_whole() -> None:
+    x = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+    whole, first, second = Gathered(30), Gathered(30), Gathered(30, first=350)
+    for gathered, part in ((whole, x), (first, x[:350]), (second, x[350:])):
+        for batch in part.split(64):
+            gathered.add(batch)
+    first.merge(second)
+    assert torch.equal(first.kept, whole.kept)
 
 
 def test_tensors_bring_all_of_it_to_another_process() -> None:

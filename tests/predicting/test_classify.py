@@ -12,8 +12,10 @@ from translating import make_run, picture
 
 from conftest import toy
 from gesso.data.images import write_image
+from gesso.data.single import ROLE
 from gesso.engine import checkpoint
 from gesso.engine.judging.classification import ClassificationJudge, open_classification_judge
+from gesso.engine.judging.images import images_of
 from gesso.engine.state import load_for_use
 from gesso.errors import CheckpointError, UsageError
 from gesso.models import build_model
@@ -42,7 +44,8 @@ def test_scores_are_those_of_the_evaluation(run: Path, classes: Path) -> None:
     load_for_use(model, checkpoint.find(run, "best", print))
     judge = open_classification_judge(model, "val", print)
     assert isinstance(judge, ClassificationJudge)
-    expected = judge._logits(range(6), torch.device("cpu"), None).softmax(1)
+    six = images_of(judge._store, ROLE, range(6), torch.device("cpu"))
+    expected = judge._logits(six, None).softmax(1)
     records = classify(run, classes / "val")
     assert [record["file"] for record in records] == [
         str(classes / "val" / name / f"{i}.png") for name in ("dark", "light") for i in range(3)

@@ -18,7 +18,8 @@ from gesso.engine.average import Average
 from gesso.engine.state import load_weights, weights_of
 from gesso.errors import UsageError
 from gesso.models import build_model
-from gesso.predicting.sampling import _in_one_palette, latent, path_through, sample_run, slerp
+from gesso.models.latents import latents
+from gesso.predicting.sampling import _in_one_palette, path_through, sample_run, slerp
 from gesso.recipe import Recipe
 
 SIDE, GAP = 32, 4
@@ -75,7 +76,7 @@ def test_files_are_what_the_network_makes_of_each_latent_vector(run: Path, tmp_p
     out = sample(run, tmp_path / "deep" / "out", kind="files", count=70)
     paths = sorted(out.iterdir())
     assert [paths[0].name, paths[-1].name, len(paths)] == ["00000.png", "00069.png", 70]
-    expected = by_hand(run, latent(0, 70, 8))
+    expected = by_hand(run, latents(0, range(70), 8))
     assert all(close(read_image(path), image) for path, image in zip(paths, expected, strict=True))
     assert len({path.read_bytes() for path in paths}) == 70
 
@@ -87,7 +88,7 @@ def test_fewer_images_are_the_first_of_more(run: Path, tmp_path: Path) -> None:
 
 
 def test_latent_vectors_are_standard_normal() -> None:
-    drawn = latent(3, 400, 100)
+    drawn = latents(3, range(400), 100)
     assert abs(float(drawn.mean())) < 0.02 and abs(float(drawn.std()) - 1) < 0.02
     assert abs(float(torch.corrcoef(drawn[:2])[0, 1])) < 0.4
 
@@ -107,12 +108,12 @@ def test_grid_is_laid_out(count: int, columns: int, cells: tuple[int, int], run:
     assert picture.shape[:2] == tuple(n * (SIDE + GAP) - GAP for n in cells)
     last = count - 1
     y, x = (place * (SIDE + GAP) for place in divmod(last, cells[1]))
-    assert close(picture[y : y + SIDE, x : x + SIDE], by_hand(run, latent(0, count, 8))[last])
+    assert close(picture[y : y + SIDE, x : x + SIDE], by_hand(run, latents(0, range(count), 8))[last])
 
 
 def test_checkpoint_is_chosen(run: Path, tmp_path: Path) -> None:
     picture = read_image(sample(run, tmp_path / "grid.png", count=1, checkpoint="latest"))
-    assert close(picture, by_hand(run, latent(0, 1, 8), "000000020")[0])
+    assert close(picture, by_hand(run, latents(0, range(1), 8), "000000020")[0])
 
 
 def test_averaged_weights_are_used_where_they_are(tmp_path: Path) -> None:
@@ -140,13 +141,13 @@ def test_slerp_goes_along_the_great_circle() -> None:
     half = slerp(start, end, 0.5)
     assert torch.allclose(half, torch.tensor([0.5**0.5, 0.5**0.5, 0]))
     assert torch.allclose(slerp(start, end, 1 / 3), torch.tensor([3**0.5 / 2, 0.5, 0]))
-    a, b = latent(0, 2, 100)
+    a, b = latents(0, range(2), 100)
     assert torch.allclose(slerp(a, b, 0.0), a) and torch.allclose(slerp(a, b, 1.0), b, atol=1e-6)
     assert torch.allclose(slerp(a, 2 * a, 0.5), 1.5 * a) and bool(slerp(a, -a, 0.5).isfinite().all())
 
 
 def test_walk_passes_every_point_and_closes() -> None:
-    points = torch.nn.functional.normalize(latent(0, 4, 50))
+    points = torch.nn.functional.normalize(latents(0, range(4), 50))
     path = path_through(points, 40)
     assert torch.allclose(path[::10], points, atol=1e-6)
     steps = (torch.cat([path, path[:1]])[1:] - path).norm(dim=1)
@@ -159,7 +160,7 @@ def test_walk_is_an_endless_film_of_what_the_network_makes(suffix: str, run: Pat
     with Image.open(out) as film:
         assert film.info["loop"] == 0
     shown = frames(out)
-    expected = by_hand(run, path_through(latent(0, 3, 8), 12))
+    expected = by_hand(run, path_through(latents(0, range(3), 8), 12))
     assert len(shown) == 12
     for frame, image in zip(shown, expected, strict=True):
         assert away(frame, image) < 3
@@ -178,7 +179,7 @@ def test_colours_of_a_film_are_chosen_from_all_its_frames() -> None:
 def test_walk_as_a_picture_shows_the_frames_in_a_row(run: Path, tmp_path: Path) -> None:
     strip = read_image(sample(run, tmp_path / "walk.png", kind="walk", count=2, frames=5))
     assert strip.shape == (SIDE, 5 * (SIDE + GAP) - GAP, 3)
-    expected = by_hand(run, path_through(latent(0, 2, 8), 5))
+    expected = by_hand(run, path_through(latents(0, range(2), 8), 5))
     assert all(close(strip[:, i * (SIDE + GAP) :][:, :SIDE], expected[i]) for i in range(5))
 
 
@@ -186,7 +187,7 @@ def test_progress_shows_the_same_noise_through_every_checkpoint(run: Path, tmp_p
     shown = frames(sample(run, tmp_path / "film.webp", kind="progress", count=4))
     assert len(shown) == 3
     for frame, which in zip(shown, ("000000000", "000000010", "000000020"), strict=True):
-        first = by_hand(run, latent(0, 4, 8), which)[0]
+        first = by_hand(run, latents(0, range(4), 8), which)[0]
         assert away(frame[:SIDE, :SIDE], first) < 3
     captions = [frame[2 * SIDE + GAP :] for frame in shown]
     assert all(caption.shape[0] > 8 and caption.min() < 100 and caption.max() > 240 for caption in captions)

@@ -6,6 +6,7 @@ root/{train,val}/CLASS/**    a folder a class
 root/*.tar, https://…        tar shards with classes, see shards.py
 """
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
@@ -107,6 +108,38 @@ class ImageFolder:
             classes=self.classes,
             labels=[self._labels[i] for i in kept] if self._labels else (),
         )
+
+
+class Picked:
+    """The images of a source at the indices `chosen`, as a source whose other images are never read."""
+
+    paired = False
+
+    def __init__(self, source: Source, chosen: Sequence[int]) -> None:
+        self.name, self.split, self.checked, self.settings = source.name, source.split, source.checked, source.settings
+        self.counts = {ROLE: len(chosen)}
+        self._source, self._chosen = source, tuple(chosen)
+        self.units: Sequence[Unit] = tuple(
+            dataclasses.replace(source.unit_of((ROLE, i)), slots=((ROLE, place),)) for place, i in enumerate(chosen)
+        )
+
+    def unit_of(self, slot: Slot) -> Unit:
+        return self.units[slot[1]]
+
+    def decode(self, unit: Unit) -> dict[Slot, np.ndarray]:
+        (slot,) = unit.slots
+        there = self._there(slot)
+        return {slot: self._source.decode(self._source.unit_of(there))[there]}
+
+    def label(self, slot: Slot) -> str:
+        return self._source.label(self._there(slot))
+
+    def without(self, bad: Iterable[str]) -> "Picked":
+        gone = set(bad)
+        return Picked(self._source, [i for i in self._chosen if self._source.unit_of((ROLE, i)).name not in gone])
+
+    def _there(self, slot: Slot) -> Slot:
+        return slot[0], self._chosen[slot[1]]
 
 
 class RenderedSource:

@@ -17,7 +17,7 @@ from gesso.data.folders import Picture, Split, checked_root, find_split, halve, 
 from gesso.data.images import read_image, to_channels
 from gesso.data.streets import RENDERER
 from gesso.data.synth import FIRST, street_pair
-from gesso.errors import DataError, UsageError
+from gesso.errors import UsageError
 from gesso.recipe import BUILTIN_STREETS, Data, TranslationData
 
 Slot = tuple[str, int]
@@ -187,14 +187,6 @@ def root_of(data: Data) -> Path:
     root = Path(data.root).expanduser()
     checked_root(root)
     return root
-
-
-def evaluation_split(data: TranslationData, asked: str, order: tuple[str, ...]) -> str:
-    """The split to score: the one asked for, else the first of `order` that exists, else train itself."""
-    there = existing_splits(data)
-    if asked != "auto" and asked not in there:
-        raise DataError(f"{data.root}: no {asked} split here; there is {', '.join(there) or 'none'}")
-    return asked if asked != "auto" else next((name for name in order if name in there), "train")
 
 
 def file_fingerprint(path: Path) -> str:

@@ -34,11 +34,13 @@ class Gathered:
     """Count, mean (D) and covariance (D×D) of features, and at most `keep` of them, all on the CPU.
 
     Where more than `keep` features come, those kept are a random part in which each is equally likely, drawn by
-    `seed`; processes that gather different images and will merge must use different seeds.
+    `seed`. `first` is the place of the first feature in the whole set: processes that each gather a stretch of it, with
+    the same seed, keep together what one process alone would have kept.
     """
 
     keep: int = 0
     seed: int = 0
+    first: int = 0
     count: int = 0
     mean: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     scatter: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.float64))
@@ -47,7 +49,7 @@ class Gathered:
     _tickets: list[Tensor] = field(default_factory=list)  # kept are the rows with the smallest of random numbers
 
     def __post_init__(self) -> None:
-        self._random = np.random.default_rng(self.seed)
+        self._random = np.random.Generator(np.random.PCG64(self.seed).advance(self.first))  # one draw for each feature
 
     @property
     def covariance(self) -> Tensor:
@@ -73,7 +75,7 @@ class Gathered:
             self._keep(rows.float(), torch.from_numpy(self._random.random(len(rows))))
 
     def merge(self, other: "Gathered") -> None:
-        """Takes all that `other` gathered."""
+        """Takes all that `other` gathered of the features behind those that were gathered here."""
         if other.count:
             self._combine(other.count, other.mean, other.scatter)
         for rows, tickets in zip(other._rows, other._tickets, strict=True):
@@ -96,7 +98,7 @@ class Gathered:
         whole = len(tickets) == min(count, keep) and all(t.isfinite().all() for t in tensors.values())
         if not fits or not whole or (mean.dtype, scatter.dtype, kept.dtype) != (torch.float64,) * 2 + (torch.float32,):
             raise ValueError("not what Gathered.tensors gives")
-        return cls(keep, seed, count, mean, scatter, [kept] if len(kept) else [], [tickets] if len(kept) else [])
+        return cls(keep, seed, 0, count, mean, scatter, [kept] if len(kept) else [], [tickets] if len(kept) else [])
 
     def _combine(self, count: int, mean: Tensor, scatter: Tensor) -> None:
         """Mean and scatter of two sets together (Chan, Golub & LeVeque 1979)."""
@@ -127,9 +129,9 @@ class Gathered:
         self._rows, self._tickets = [rows], [tickets]
 
 
-def gather(images: Iterable[Tensor], features: Features, keep: int = 0, seed: int = 0) -> Gathered:
-    """The features of all `images`, an iterable of N×C×H×W float in [-1, 1]."""
-    gathered = Gathered(keep, seed)
+def gather(images: Iterable[Tensor], features: Features, keep: int = 0, seed: int = 0, first: int = 0) -> Gathered:
+    """The features of all `images`, an iterable of N×C×H×W float in [-1, 1]. `first`: as in `Gathered`."""
+    gathered = Gathered(keep, seed, first)
     for batch in images:
         gathered.add(features(batch))
     return gathered

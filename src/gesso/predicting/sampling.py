@@ -23,11 +23,11 @@ from gesso.engine.launch import ready_model
 from gesso.engine.runs import read_recipe
 from gesso.engine.sheets import GAP, grid
 from gesso.engine.state import find_checkpoint, load_for_use
-from gesso.engine.track import say
 from gesso.errors import CheckpointError, UsageError
 from gesso.files import disk_errors, write_atomically
 from gesso.models.base import Model, using
-from gesso.progress import Bar
+from gesso.models.latents import latents
+from gesso.progress import Bar, say
 from gesso.recipe import DCGANRecipe, Precision, Recipe
 
 BATCH = 64
@@ -73,7 +73,7 @@ class Task:
 
     def noise(self) -> Tensor:
         """count×latent."""
-        return latent(self.seed, self.count, self.recipe.networks.latent)
+        return latents(self.seed, range(self.count), self.recipe.networks.latent)
 
     @property
     def size(self) -> int:
@@ -123,12 +123,6 @@ def sample_run(
     made = KINDS[kind](task)
     source = "each checkpoint" if kind == "progress" else found.path.name
     return [f"{out}: {made}, from {source}{' (averaged)' if averaged else ''}, seed {seed}"]
-
-
-def latent(seed: int, count: int, size: int) -> Tensor:
-    """`count` latent vectors of `size` numbers from N(0, 1); vector i depends on `seed` and i alone."""
-    drawn = [np.random.default_rng([seed, i]).standard_normal(size, np.float32) for i in range(count)]
-    return torch.from_numpy(np.stack(drawn))
 
 
 def slerp(start: Tensor, end: Tensor, share: float) -> Tensor:

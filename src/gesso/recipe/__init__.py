@@ -23,6 +23,7 @@ from gesso.recipe.common import (
     differences,
 )
 from gesso.recipe.dcgan import (
+    MOST_OF_TRAINING,
     DCGANLoss,
     DCGANNetworks,
     DCGANRecipe,
@@ -54,12 +55,12 @@ from gesso.recipe.translation import (
 from gesso.restoring import restore
 
 __all__ = [
-    "BUILTIN_STREETS", "RECIPE_TYPES", "Adam", "Checkpoints", "ClassData", "ClassificationLoss", "CycleGANLoss",
-    "CycleGANRecipe", "DCGANLoss", "DCGANNetworks", "DCGANRecipe", "Data", "DenseNetRecipe", "DenseNetwork",
-    "Direction", "Discriminator", "Dumping", "Evaluation", "GANMode", "GANOptimizer", "GenerationEvaluation",
-    "Generator", "ImageData", "Optimizer", "Pix2PixLoss", "Pix2PixRecipe", "Precision", "Recipe", "Schedule", "Switch",
-    "Tracking", "TranslationData", "TranslationEvaluation", "TranslationRecipe", "as_flag", "as_value",
-    "differences", "from_json",
+    "BUILTIN_STREETS", "MOST_OF_TRAINING", "RECIPE_TYPES", "Adam", "Checkpoints", "ClassData", "ClassificationLoss",
+    "CycleGANLoss", "CycleGANRecipe", "DCGANLoss", "DCGANNetworks", "DCGANRecipe", "Data", "DenseNetRecipe",
+    "DenseNetwork", "Direction", "Discriminator", "Dumping", "Evaluation", "GANMode", "GANOptimizer",
+    "GenerationEvaluation", "Generator", "ImageData", "Optimizer", "Pix2PixLoss", "Pix2PixRecipe", "Precision",
+    "Recipe", "Schedule", "Switch", "Tracking", "TranslationData", "TranslationEvaluation", "TranslationRecipe",
+    "as_flag", "as_value", "differences", "from_json",
 ]  # fmt: skip
 
 RECIPE_TYPES: dict[str, type[Recipe]] = {

@@ -88,6 +88,10 @@ class GANOptimizer:
     """Clip the gradient's norm to this in each phase; 0 does not clip."""
 
 
+MOST_OF_TRAINING = 10_000
+"""Images to make and to compare with where the training split is scored and no number is asked for."""
+
+
 @dataclass(frozen=True)
 class GenerationEvaluation(Evaluation):
     """Scores of generated images during training."""
@@ -95,7 +99,7 @@ class GenerationEvaluation(Evaluation):
     metrics: tuple[GenerationMetric, ...] = ("FID", "KID")
     """Distances between made and real images, over the features of Inception."""
     images: int = 0
-    """Images to make for the scores, and to compare with at most; 0 takes as many as the split has."""
+    """Images to make and to compare with at most; 0: as many as the split has, 10000 where it is the training's."""
     inception: str = ""
     """File of the Inception network; empty: the installed one (pip install gesso[fid])."""
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gesso.engine.judging.shard import WHOLE, Shard
 from gesso.models.base import Model, Networks
 from gesso.progress import Progress, silent
 
@@ -31,9 +32,20 @@ class Judge(ABC):
 
     @abstractmethod
     def rows(
-        self, device: torch.device, networks: Networks | None = None, batch_size: int = 8, progress: Progress = silent
+        self,
+        device: torch.device,
+        networks: Networks | None = None,
+        batch_size: int = 0,
+        progress: Progress = silent,
+        shard: Shard = WHOLE,
     ) -> list[Row]:
-        """The table. `networks` are judged instead of the model's own, if given."""
+        """The table.
+
+        networks    judged instead of the model's own, if given
+        batch_size  images at once; 0: as many as their size allows. The scores do not depend on it beyond rounding.
+        progress    is told (images done, in all) of those that this process scores
+        shard       what this process scores; where there are several, all of them call this and get the same table
+        """
 
     def headline(self, rows: list[Row]) -> dict[str, float]:
         """The model's own scores for curves, such as {"AtoB/L1": 0.12} or {"FID": 41.2}."""

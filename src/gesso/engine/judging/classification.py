@@ -1,5 +1,6 @@
 """Judging classifiers: top-1 and top-5 accuracy beside the answer that is always the most frequent class."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from gesso.data.fits import scored_fit
 from gesso.data.single import ROLE, ClassSource, class_splits, open_classes
 from gesso.data.store import Store, open_store
 from gesso.engine.judging.base import OURS, Judge, Row
-from gesso.engine.judging.images import images_of
+from gesso.engine.judging.images import images_of, read_images, room
+from gesso.engine.judging.shard import WHOLE, Shard
+from gesso.engine.judging.splits import split_to_score, told
 from gesso.engine.sheets import GAP, spread, to_uint8
 from gesso.errors import DataError
 from gesso.metrics.classification import class_accuracy, confusion, correct
@@ -31,19 +34,16 @@ LARGEST_MATRIX = 100
 
 def open_classification_judge(model: DenseNet, split: str, say: Say) -> "ClassificationJudge":
     data = model.config.data
-    there = class_splits(data)
-    if split == "auto":
-        wanted = data.evaluate_split if model.config.evaluation.split == "auto" else model.config.evaluation.split
-    elif split == "held out":
-        wanted = "test" if "test" in there else data.evaluate_split
-    else:
-        wanted = split
-    if wanted not in there:
-        named = split not in ("auto", "held out") or wanted != ClassData().evaluate_split
-        if named or data.train_split not in there:
-            raise DataError(f"{data.root}: no {wanted} split here; there is {', '.join(there) or 'none'}")
-        say(f"{data.root}: no {wanted} split here, so the training images themselves are scored")
-        wanted = data.train_split
+    wanted = split_to_score(
+        split,
+        model.config,
+        class_splits(data),
+        say,
+        watch=(data.evaluate_split,),
+        report=("test", data.evaluate_split),
+        training=data.train_split,
+        required=data.evaluate_split != ClassData().evaluate_split,
+    )
     with Bar(f"reading {wanted}", 1) as bar:
         source = open_classes(data, wanted, say, bar.update)
         store = open_store(source, scored_fit(data), data, say, bar.update)
@@ -72,21 +72,28 @@ class ClassificationJudge(Judge):
         self._matrix: Tensor | None = None
 
     def rows(
-        self, device: torch.device, networks: Networks | None = None, batch_size: int = 8, progress: Progress = silent
+        self,
+        device: torch.device,
+        networks: Networks | None = None,
+        batch_size: int = 0,
+        progress: Progress = silent,
+        shard: Shard = WHOLE,
     ) -> list[Row]:
-        count, classes = self._store.source.counts[ROLE], self.model.classes
-        among = (1, min(5, classes))
+        data, count, classes = self.model.config.data, self._store.source.counts[ROLE], self.model.classes
+        among, share = (1, min(5, classes)), shard.of(count)
         right = torch.zeros(2, dtype=torch.int64)
-        self._matrix = torch.zeros(classes, classes, dtype=torch.int64)
+        matrix = torch.zeros(classes, classes, dtype=torch.int64)
         loss = 0.0
-        for start in range(0, count, batch_size):
-            run = range(start, min(count, start + batch_size))
-            labels = self._labels(run)
-            logits = self._logits(run, device, networks)
+        fits = room(batch_size, self.model.config, data.image_size)
+        for images in read_images(self._store, (ROLE,), share, fits, data.workers):
+            labels = torch.tensor([self._source.class_of(i) for i in images.indices])
+            logits = self._logits(images.on(device, ROLE), networks)
             right += correct(logits, labels, among)
-            self._matrix += confusion(labels, logits.argmax(1), classes)
+            matrix += confusion(labels, logits.argmax(1), classes)
             loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-            progress(run.stop, count)
+            progress(images.indices[-1] + 1 - share.start, len(share))
+        rights, matrices, losses = zip(*shard.gather((right, matrix, loss)), strict=True)
+        right, self._matrix, loss = torch.stack(rights).sum(0), torch.stack(matrices).sum(0), math.fsum(losses)
         per_class = self._matrix.sum(1).sort(descending=True).values
         baseline = {"top1": int(per_class[0]) / count, "top5": int(per_class[: among[1]].sum()) / count}
         top1, top5 = (right.double() / count).tolist()
@@ -95,13 +102,9 @@ class ClassificationJudge(Judge):
             {"direction": "", "method": BASELINE, **baseline},
         ]
 
-    def _labels(self, run: range) -> Tensor:
-        return torch.tensor([self._source.class_of(i) for i in run])
-
-    def _logits(self, run: range, device: torch.device, networks: Networks | None) -> Tensor:
+    def _logits(self, images: Tensor, networks: Networks | None) -> Tensor:
         """N×K float32 on the CPU."""
         networks = networks or self.model.networks
-        images = images_of(self._store, ROLE, list(run), device)
         with using({"net": networks["net"]}, "eval"):
             return self.model.predict({"image": images}, networks)["logits"].cpu()
 
@@ -122,7 +125,8 @@ class ClassificationJudge(Judge):
     def protocol(self) -> list[str]:
         source, data = self._store.source, self.model.config.data
         return [
-            f"data: {source.name}, split {source.split}, {source.counts[ROLE]} images, {self.model.classes} classes",
+            f"data: {source.name}, {told(source.split, data.train_split)}, {source.counts[ROLE]} images, "
+            f"{self.model.classes} classes",
             f"preparation: shorter side to {data.resize} px (antialiased), centre crop {data.image_size} px, one crop",
             "top1, top5: share of the images whose class is the likeliest, among the five likeliest; higher is better"
             + ("" if self.model.classes > 5 else f" (of {self.model.classes} classes top5 is always 1)"),
@@ -142,7 +146,7 @@ class ClassificationJudge(Judge):
             x, y = place % images * (side + GAP), place // images * cell
             picture = to_uint8(images_of(self._store, ROLE, [i], torch.device("cpu"))[0])
             canvas.paste(Image.fromarray(picture), (x, y))
-            likeliest = int(self._logits(range(i, i + 1), device, networks).argmax())
+            likeliest = int(self._logits(images_of(self._store, ROLE, [i], device), networks).argmax())
             colour = RIGHT if likeliest == self._source.class_of(i) else WRONG
             name = self._names[likeliest]
             while name and draw.textlength(name) > side:

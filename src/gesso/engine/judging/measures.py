@@ -16,7 +16,7 @@ import torch
 from gesso.data.sources import fingerprint
 from gesso.data.store import Store, evaluation_fit
 from gesso.engine.judging.base import OURS
-from gesso.engine.judging.images import images_of, same_sized
+from gesso.engine.judging.images import images_of, read_images
 from gesso.engine.judging.labels import LabelFit, open_labels
 from gesso.engine.judging.scorers import (
     SEGMENTATION,
@@ -53,13 +53,13 @@ class Measure:
     """One kind of score in one direction.
 
     better    its scores by name, and whether higher is better
-    make      a scorer that works on a device
+    make      a scorer that works on a device, whose first image has an index
     methods   what it is measured of
     protocol  what it is, in lines for people
     """
 
     better: dict[str, bool]
-    make: Callable[[torch.device], Scorer]
+    make: Callable[[torch.device, int], Scorer]
     protocol: tuple[str, ...]
     methods: tuple[str, ...] = METHODS
 
@@ -114,7 +114,7 @@ def paired() -> Measure:
         "higher is better; each the mean over images"
     )
     better = {name: metric.higher_is_better for name, metric in PAIRED.items()}
-    return Measure(better, lambda device: PairedScorer(), (line,))
+    return Measure(better, lambda device, first: PairedScorer(), (line,))
 
 
 def distribution(
@@ -129,7 +129,8 @@ def distribution(
 
     @functools.cache
     def statistics(device: torch.device) -> Gathered:
-        batches = (images_of(store, role, run, CPU) for run in same_sized(store, (role,), 32))
+        indices = range(source.counts[role])
+        batches = (images.on(CPU, role) for images in read_images(store, (role,), indices, workers=data.workers))
         key = fingerprint(source, repr(evaluation_fit(data)), role)
         return statistics_of(batches, features.on(device), key, say, keep=keep, cache_dir=data.cache_dir)
 
@@ -147,7 +148,7 @@ def distribution(
     better = {name: DISTRIBUTION[name].higher_is_better for name in wanted}
     return Measure(
         better,
-        lambda device: DistributionScorer(features.on(device), statistics(device), wanted),
+        lambda device, first: DistributionScorer(features.on(device), statistics(device), wanted, first),
         tuple(lines),
         (OURS, COPIED),
     )
@@ -164,7 +165,7 @@ def perceptual(model: Translator, store: Store) -> Measure:
             size = "×".join(map(str, image.shape[2:]))
             raise UsageError(f"{LPIPS_FLAG} {path}: it fails on images of {size}; score larger ones") from None
     line = f"{distance.network.name} (lower is better), the mean over images"
-    return Measure({"LPIPS": False}, lambda device: PerceptualScorer(distance.on(device)), (line,))
+    return Measure({"LPIPS": False}, lambda device, first: PerceptualScorer(distance.on(device)), (line,))
 
 
 def cityscapes(model: Translator, role: str, store: Store, say: Say) -> Measure:
@@ -178,7 +179,7 @@ def cityscapes(model: Translator, role: str, store: Store, say: Say) -> Measure:
     }[classes]
     return Measure(
         dict.fromkeys(SEGMENTATION, True),
-        lambda device: CityscapesScorer(truth, convention),
+        lambda device, first: CityscapesScorer(truth, convention),
         (
             f"{', '.join(SEGMENTATION)} of the {store.source.counts[role]} label maps: convention of {kind}; higher is "
             "better",
@@ -200,7 +201,7 @@ def segmenter(model: Translator, role: str, store: Store, say: Say) -> Measure:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Measure(
         dict.fromkeys(SEGMENTATION, True),
-        lambda device: SegmenterScorer(truth, CONVENTIONS[SEGMENTED], network.on(device)),
+        lambda device, first: SegmenterScorer(truth, CONVENTIONS[SEGMENTED], network.on(device)),
         (
             f"{', '.join(SEGMENTATION)} of the {store.source.counts[role]} photos: what the segmenter {path.name} "
             f"(sha256 {brief(digest)}) sees in them, over {SEGMENTED} classes, void left out; higher is better",

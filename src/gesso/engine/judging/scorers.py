@@ -1,15 +1,15 @@
 """Scores of a translator's answers, gathered batch by batch.
 
 A scorer belongs to one method (the model or a baseline) in one direction. What it holds are sums: counts, totals and
-matrices. So neither the batches nor their order matter beyond rounding, and scorers that saw different images,
-in several processes for example, merge into the one that saw them all.
+matrices. So neither the batches nor their order matter beyond rounding, and what the scorers of several processes
+hold of different images goes into one that is as if it had seen them all.
 """
 
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -49,8 +49,12 @@ class Scorer(Protocol):
     def add(self, made: Tensor, asked: Asked) -> None:
         """Takes answers, N×C×H×W in about [-1, 1], of the target's channels; they may be of another size."""
 
-    def merge(self, other: Self) -> None:
-        """Takes all that `other` gathered from other images."""
+    @property
+    def part(self) -> Any:
+        """All that was gathered, picklable and on the CPU, for the `merge` of a scorer of the same kind."""
+
+    def merge(self, part: Any) -> None:
+        """Takes the `part` of a scorer that saw other images, which stand behind those seen here."""
 
     def scores(self) -> dict[str, float]:
         """Of all answers so far, by name."""
@@ -67,6 +71,14 @@ class PairedScorer(Scorer):
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}
 
+    @property
+    def part(self) -> tuple[dict[str, float], dict[str, int]]:
+        return self._sums, self._counts
+
+    def merge(self, part: tuple[dict[str, float], dict[str, int]]) -> None:
+        for name, total in part[0].items():
+            self._take(name, total, part[1][name])
+
     def add(self, made: Tensor, asked: Asked) -> None:
         targets = asked.answers
         size = _size(targets)
@@ -74,10 +86,6 @@ class PairedScorer(Scorer):
         for name, metric in PAIRED.items():
             if name != "SSIM" or min(size) >= SMALLEST_SSIM:
                 self._take(name, float(metric.compute(made, targets).sum()), len(made))
-
-    def merge(self, other: Self) -> None:
-        for name, total in other._sums.items():
-            self._take(name, total, other._counts[name])
 
     def scores(self) -> dict[str, float]:
         return {name: total / self._counts[name] for name, total in self._sums.items()}
@@ -98,8 +106,12 @@ class PerceptualScorer(Scorer):
         self._sum += float(self._distance(resized(made, _size(asked.answers)), asked.answers).sum())
         self._count += len(made)
 
-    def merge(self, other: Self) -> None:
-        self._sum, self._count = self._sum + other._sum, self._count + other._count
+    @property
+    def part(self) -> tuple[float, int]:
+        return self._sum, self._count
+
+    def merge(self, part: tuple[float, int]) -> None:
+        self._sum, self._count = self._sum + part[0], self._count + part[1]
 
     def scores(self) -> dict[str, float]:
         return {"LPIPS": self._sum / self._count}
@@ -108,16 +120,20 @@ class PerceptualScorer(Scorer):
 class DistributionScorer(Scorer):
     """How far all answers together are from `real`, the features of the target domain's images. Needs no pairs."""
 
-    def __init__(self, features: Features, real: Gathered, wanted: Collection[str], seed: int = 0) -> None:
-        """seed: of the answers whose features are kept; scorers that will be merged need different ones."""
+    def __init__(self, features: Features, real: Gathered, wanted: Collection[str], first: int = 0) -> None:
+        """first: index of the first answer, on which depends which answers' features are kept."""
         self._features, self._real, self._wanted = features, real, wanted
-        self._made = Gathered(real.keep, seed)
+        self._made = Gathered(real.keep, first=first)
 
     def add(self, made: Tensor, asked: Asked) -> None:
         self._made.add(self._features(made))
 
-    def merge(self, other: Self) -> None:
-        self._made.merge(other._made)
+    @property
+    def part(self) -> Gathered:
+        return self._made
+
+    def merge(self, part: Gathered) -> None:
+        self._made.merge(part)
 
     def scores(self) -> dict[str, float]:
         return distribution_scores(self._real, self._made, self._wanted)
@@ -141,8 +157,12 @@ class ClassScorer(Scorer):
             predicted = self.classes(answer, (truth.shape[1], truth.shape[2]))
             self._matrix += count(truth, predicted, self._convention).cpu()
 
-    def merge(self, other: Self) -> None:
-        self._matrix += other._matrix
+    @property
+    def part(self) -> Tensor:
+        return self._matrix
+
+    def merge(self, part: Tensor) -> None:
+        self._matrix += part
 
     def scores(self) -> dict[str, float]:
         found = scores(self._matrix, self._convention)

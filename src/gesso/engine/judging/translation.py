@@ -14,29 +14,27 @@ import torch
 from torch import Tensor
 
 from gesso.data.images import write_image
-from gesso.data.sources import evaluation_split, open_source
+from gesso.data.sources import existing_splits, open_source
 from gesso.data.store import Store, evaluation_fit, open_store
 from gesso.engine.judging.base import OURS, Judge, Row
-from gesso.engine.judging.images import images_of, same_sized
+from gesso.engine.judging.images import Room, images_of, read_images, room
 from gesso.engine.judging.measures import COPIED, MEAN, METHODS, Measure, Measures, open_measures, paired
 from gesso.engine.judging.scorers import Asked, Scorer
+from gesso.engine.judging.shard import WHOLE, Shard
+from gesso.engine.judging.splits import split_to_score, told
 from gesso.engine.sheets import grid, spread, to_uint8
 from gesso.metrics.paired import as_channels, resized
 from gesso.models.base import Networks, using
 from gesso.models.translation import Translation, Translator
 from gesso.progress import Bar, Progress, Say, silent
+from gesso.recipe import TranslationData
 
 GALLERY_IMAGES = 12
 
 
 def open_translation_judge(model: Translator, split: str, say: Say) -> "TranslationJudge":
     data = model.config.data
-    if split == "auto":
-        name = evaluation_split(data, model.config.evaluation.split, ("val", "test"))
-    elif split == "held out":
-        name = evaluation_split(data, "auto", ("test", "val"))
-    else:
-        name = evaluation_split(data, split, ())
+    name = split_to_score(split, model.config, existing_splits(data), say)
     source = open_source(data, name, not model.aligned)
     with Bar(f"reading {name}", len(source.units)) as bar:
         store = open_store(source, evaluation_fit(data), data, say, bar.update)
@@ -66,22 +64,29 @@ class TranslationJudge(Judge):
         self._details: dict[str, Any] = {}
 
     def rows(
-        self, device: torch.device, networks: Networks | None = None, batch_size: int = 8, progress: Progress = silent
+        self,
+        device: torch.device,
+        networks: Networks | None = None,
+        batch_size: int = 0,
+        progress: Progress = silent,
+        shard: Shard = WHOLE,
     ) -> list[Row]:
         """Empty where nothing can be scored. The baselines are the same each time, and scored only once."""
+        # In train mode the statistics are the batch's own, so images must not share a batch.
+        fits = self._room(1 if self.model.mode == "train" else batch_size)
         rows: list[Row] = []
         directions = {
             name: translation for name, translation in self.model.translations.items() if self._measures[name]
         }
-        total = sum(self.store.source.counts[translation.source] for translation in directions.values())
-        done = 0
-        for direction, translation in directions.items():
+        shares = {name: shard.of(self.store.source.counts[each.source]) for name, each in directions.items()}
+        total, done = sum(map(len, shares.values())), 0
+        for direction in directions:
 
             def counted(images: int, before: int = done) -> None:
                 progress(before + images, total)
 
-            scorers = self._scored(direction, device, networks, batch_size, counted)
-            done += self.store.source.counts[translation.source]
+            scorers = self._scored(direction, device, networks, fits, counted, shard)
+            done += len(shares[direction])
             found: list[Row] = [
                 {"direction": direction, "method": method, **_merged(scorer.scores() for scorer in each)}
                 for method, each in scorers.items()
@@ -92,40 +97,48 @@ class TranslationJudge(Judge):
             rows += [found[0], *self._baselines[direction]]
         return rows
 
+    def _room(self, batch_size: int = 0) -> Room:
+        return room(batch_size, self.model.config, self.model.config.data.crop_size)
+
     def _scored(
         self,
         direction: str,
         device: torch.device,
         networks: Networks | None,
-        batch_size: int,
+        fits: Room,
         counted: Callable[[int], None],
+        shard: Shard,
     ) -> dict[str, list[Scorer]]:
         """The scorers of each method after all images of one direction; of the baselines only the first time."""
         translation, pairs = self.model.translations[direction], self.store.source.paired
-        methods = METHODS if direction not in self._baselines else (OURS,)
-        scorers = {
-            method: [measure.make(device) for measure in self._measures[direction] if method in measure.methods]
-            for method in methods
+        measures = {
+            method: [measure for measure in self._measures[direction] if method in measure.methods]
+            for method in (METHODS if direction not in self._baselines else (OURS,))
         }
-        scorers = {method: each for method, each in scorers.items() if each}
-        mean = self._mean_target(translation, device) if MEAN in scorers else None
-        # In train mode the statistics are the batch's own, so images must not share a batch.
-        most = 1 if self.model.mode == "train" else batch_size
+        measures = {method: each for method, each in measures.items() if each}
+        mean = self._mean_target(translation, device, shard) if MEAN in measures else None
+        share = shard.of(self.store.source.counts[translation.source])
+        scorers = {method: [measure.make(device, share.start) for measure in each] for method, each in measures.items()}
         roles = (translation.source, translation.target) if pairs else (translation.source,)
         channels = {"A": self.model.config.data.channels_a, "B": self.model.config.data.channels_b}
-        for run in same_sized(self.store, roles, most):
-            source = images_of(self.store, translation.source, run, device)
+        for images in read_images(self.store, roles, share, fits, self.model.config.data.workers):
+            source = images.on(device, translation.source)
             with using(networks or self.model.networks, self.model.mode):
                 made = self.model.translate({translation.source: source}, networks)[f"fake_{translation.target}"]
             answers = {OURS: made.float(), COPIED: as_channels(source, channels[translation.target])}
             if mean is not None:
-                answers[MEAN] = mean.expand(len(run), -1, -1, -1)
-            asked = Asked(run, images_of(self.store, translation.target, run, device) if pairs else None)
+                answers[MEAN] = mean.expand(len(source), -1, -1, -1)
+            asked = Asked(images.indices, images.on(device, translation.target) if pairs else None)
             for method, each in scorers.items():
                 for scorer in each:
                     scorer.add(answers[method], asked)
-            counted(run[-1] + 1)
-        return scorers
+            counted(images.indices[-1] + 1 - share.start)
+        whole = {method: [measure.make(device, 0) for measure in each] for method, each in measures.items()}
+        for parts in shard.gather({method: [scorer.part for scorer in each] for method, each in scorers.items()}):
+            for method, each in whole.items():
+                for scorer, part in zip(each, parts[method], strict=True):
+                    scorer.merge(part)
+        return whole
 
     def details(self) -> dict[str, Any]:
         """The classes and the confusion matrix of each direction whose answers were read as classes."""
@@ -139,8 +152,8 @@ class TranslationJudge(Judge):
             "train": "train mode (dropout and batch statistics on, one image a batch, as the paper tests)",
         }[self.model.mode]
         lines = [
-            f"data: {source.name}, split {source.split}, {counts} images, all of them scored",
-            f"preparation: {data.preprocess} to {data.crop_size} px (bicubic, antialiased), no crop, no mirroring",
+            f"data: {source.name}, {told(source.split)}, {counts} images, all of them scored",
+            f"preparation: {_prepared(data)}, no mirroring",
             f"network: {mode}",
             *self._measured(),
         ]
@@ -149,8 +162,8 @@ class TranslationJudge(Judge):
             COPIED: f"{COPIED}: the source image as the answer",
             MEAN: f"{MEAN}: the mean of these targets as every answer",
         }
-        if told := [line for method, line in baselines.items() if method in methods]:
-            lines.append("; ".join(told))
+        if measured := [line for method, line in baselines.items() if method in methods]:
+            lines.append("; ".join(measured))
         return lines
 
     def _measured(self) -> list[str]:
@@ -202,18 +215,36 @@ class TranslationJudge(Judge):
         answer = images_of(self.store, translation.target, [i], device)[0] if paired else None
         return image[0], [images[0] for images in made.values()], answer
 
-    def _mean_target(self, translation: Translation, device: torch.device) -> Tensor:
+    def _mean_target(self, translation: Translation, device: torch.device, shard: Shard) -> Tensor:
         """The mean of the targets, 1×C×H×W; at crop_size×crop_size where they differ in size."""
-        side = self.model.config.data.crop_size
-        count = self.store.source.counts[translation.target]
-        runs = list(same_sized(self.store, (translation.target,), 16))
-        shapes = {self.store.get((translation.target, run[0])).shape for run in runs}
-        total = torch.zeros((), device=device)
-        for run in runs:
-            targets = images_of(self.store, translation.target, run, device)
-            common = targets if len(shapes) == 1 else resized(targets, (side, side))
-            total = total + common.sum(0, keepdim=True) / count
-        return total
+        role, side = translation.target, self.model.config.data.crop_size
+        count = self.store.source.counts[role]
+        sums: dict[tuple[int, int], Tensor] = {}  # by size, because a sum is resized as the images would be
+        for images in read_images(self.store, (role,), shard.of(count), self._room(), self.model.config.data.workers):
+            targets = images.on(device, role)
+            size = (targets.shape[2], targets.shape[3])
+            sums[size] = sums.get(size, torch.zeros((), device=device)) + targets.sum(0, keepdim=True) / count
+        parts = shard.gather({size: found.cpu() for size, found in sums.items()})
+        sizes = {size for part in parts for size in part}
+        common = next(iter(sizes)) if len(sizes) == 1 else (side, side)
+        total = torch.zeros(())
+        for part in parts:
+            for found in part.values():
+                total = total + resized(found, common)
+        return total.to(device)
+
+
+def _prepared(data: TranslationData) -> str:
+    """What `evaluation_fit` does, for the protocol."""
+    side, smoothly = data.crop_size, "(bicubic, antialiased)"
+    width = f"to a width of {side} px, aspect kept but at least {side} px high {smoothly}, no crop"
+    return {
+        "resize_and_crop": f"to {side}×{side} px {smoothly}, no crop",
+        "scale_width": width,
+        "scale_width_and_crop": width,
+        "crop": f"at their own size, smaller ones enlarged to {side} px on the shorter side {smoothly}, no crop",
+        "none": "at their own size, no crop",
+    }[data.preprocess]
 
 
 def _usual(store: Store) -> list[Measure]:
