@@ -15,9 +15,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +24,7 @@ import filelock
 import numpy as np
 import platformdirs
 
+from gesso.data.ahead import ahead
 from gesso.data.images import fit
 from gesso.data.sources import Slot, Source, Unit, fingerprint
 from gesso.errors import BadImage, DataError
@@ -224,7 +223,6 @@ def _decode_all(
 ) -> Iterator[tuple[Unit, dict[Slot, np.ndarray] | BadImage]]:
     """Every unit's fitted images or what is wrong with it, in order, a few decoded ahead by threads.
 
-    Pillow and numpy leave the interpreter free while they work, so threads are enough.
     Where bad files are not to be skipped, the first one ends it.
     """
 
@@ -234,22 +232,12 @@ def _decode_all(
         except BadImage as error:
             return error
 
-    workers = data.workers or os.cpu_count() or 1
-    pool = ThreadPoolExecutor(workers)
-    pending: deque[tuple[Unit, Future[dict[Slot, np.ndarray] | BadImage]]] = deque()
-    todo = iter(source.units)
-    try:
-        for done in range(len(source.units)):
-            while len(pending) < 2 * workers and (ahead := next(todo, None)):
-                pending.append((ahead, pool.submit(decode, ahead)))
-            unit, future = pending.popleft()
-            result = future.result()
-            if isinstance(result, BadImage) and not data.skip_bad:
-                raise _unreadable(result, data)
-            yield unit, result
-            progress(done + 1, len(source.units))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    decoded = ahead(decode, source.units, data.workers)
+    for done, (unit, images) in enumerate(zip(source.units, decoded, strict=True), 1):
+        if isinstance(images, BadImage) and not data.skip_bad:
+            raise _unreadable(images, data)
+        yield unit, images
+        progress(done, len(source.units))
 
 
 def _unreadable(error: BadImage, data: Data) -> DataError:

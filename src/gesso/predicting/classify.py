@@ -5,15 +5,14 @@ Reading runs in threads ahead of the network. A picture that cannot be read is n
 """
 
 import os
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gesso.data.ahead import ahead
 from gesso.data.batches import normalize
 from gesso.data.fits import scored_fit
 from gesso.data.folders import list_images
@@ -22,10 +21,10 @@ from gesso.devices import Choice
 from gesso.engine.launch import ready_model
 from gesso.engine.runs import read_recipe
 from gesso.engine.state import find_checkpoint, load_for_use
-from gesso.engine.track import say
 from gesso.errors import BadImage, UsageError
 from gesso.models.base import Model, using
 from gesso.predicting.sampling import other_use
+from gesso.progress import say
 from gesso.recipe import ClassData, DenseNetRecipe, Precision
 
 READERS = min(8, os.cpu_count() or 1)
@@ -118,17 +117,9 @@ def _records(
                 yield {"file": str(path), "classes": next(classes)}
 
     batch: list[tuple[Path, Tensor | BadImage]] = []
-    with ThreadPoolExecutor(READERS) as readers:
-        ahead: deque[tuple[Path, Future[Tensor | BadImage]]] = deque()
-        todo = iter(paths)
-        while True:
-            while len(ahead) < batch_size + READERS and (path := next(todo, None)):
-                ahead.append((path, readers.submit(read, path)))
-            if not ahead:
-                break
-            path, reading = ahead.popleft()
-            batch.append((path, reading.result()))
-            if len(batch) == batch_size:
-                yield from told(batch)
-                batch = []
+    for path, image in zip(paths, ahead(read, paths, READERS, batch_size + READERS), strict=True):
+        batch.append((path, image))
+        if len(batch) == batch_size:
+            yield from told(batch)
+            batch = []
     yield from told(batch)

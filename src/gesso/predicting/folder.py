@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gesso.data.ahead import ahead
 from gesso.data.batches import normalize, stack
 from gesso.data.folders import list_images
 from gesso.data.images import SUFFIXES, WRITABLE, is_sixteen_bit, quantized, read_image, resize, write_image
@@ -23,17 +24,16 @@ from gesso.devices import choose_device, choose_precision, facts
 from gesso.engine.launch import ready_model
 from gesso.engine.runs import read_recipe
 from gesso.engine.state import find_checkpoint, load_for_use
-from gesso.engine.track import say
 from gesso.errors import BadImage, UsageError
 from gesso.files import disk_errors
 from gesso.models.base import using
 from gesso.models.translation import Translation, Translator
 from gesso.networks.anysize import crop, pad
-from gesso.progress import Bar
+from gesso.progress import Bar, say
 from gesso.recipe import Direction, Precision, TranslationRecipe
 
 SAME_FORMAT = "same"
-READ_AHEAD = 8
+READERS, READ_AHEAD = 2, 8
 SIXTEEN_BITS = "some of these pictures have 16 bits, of which bf16 would lose eight"
 # What a picture takes in the network, in float32 values a pixel, as measured on both generators: four layers of
 # ngf filters at full size are alive at once, and the picture itself before, between and after them.
@@ -161,7 +161,10 @@ class _Work:
     def batches(self, jobs: Iterable[Job], most: int, bad: list[BadImage]) -> Iterator[list[Loaded]]:
         """Pictures in order, in runs of one size and depth; what cannot be read goes to `bad`."""
         batch: list[Loaded] = []
-        for loaded in self._read_ahead(jobs, bad):
+        for loaded in ahead(self._read, jobs, READERS, READ_AHEAD):
+            if isinstance(loaded, BadImage):
+                bad.append(loaded)
+                continue
             height, width = loaded.image.shape[2:]
             fitting = min(most, self._free_memory() // self._needed(height, width))
             if batch and (len(batch) >= fitting or loaded.image.shape != batch[0].image.shape):
@@ -171,21 +174,13 @@ class _Work:
         if batch:
             yield batch
 
-    def _read_ahead(self, jobs: Iterable[Job], bad: list[BadImage]) -> Iterator[Loaded]:
-        with ThreadPoolExecutor(2) as readers:
-            pending: list[Future[Loaded]] = []
-            todo = iter(jobs)
-            while True:
-                while len(pending) < READ_AHEAD and (job := next(todo, None)):
-                    pending.append(readers.submit(self._read, job))
-                if not pending:
-                    return
-                try:
-                    yield pending.pop(0).result()
-                except BadImage as error:
-                    bad.append(error)
+    def _read(self, job: Job) -> Loaded | BadImage:
+        try:
+            return self._loaded(job)
+        except BadImage as error:
+            return error
 
-    def _read(self, job: Job) -> Loaded:
+    def _loaded(self, job: Job) -> Loaded:
         picture = read_image(job.source, self._channels, self._max_pixels)
         size = (picture.shape[0], picture.shape[1])
         if self._longest and max(size) > self._longest:

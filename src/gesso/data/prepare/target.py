@@ -10,15 +10,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import filelock
 
+from gesso.data.ahead import ahead
 from gesso.errors import UsageError
 from gesso.files import disk_errors, sync_folder, write_atomically
 from gesso.progress import Progress, silent
@@ -115,23 +114,9 @@ def digest(files: Iterable[tuple[str, int]]) -> str:
 
 
 def over(work: Callable[[T], R], items: Sequence[T], workers: int, progress: Progress = silent) -> list[R]:
-    """`work` of each item, in order, in `workers` threads (0: one a core). The first error ends it.
-
-    Pillow, zlib and the disk leave the interpreter free while they work, so threads are enough.
-    """
-    count = workers or os.cpu_count() or 1
-    pool = ThreadPoolExecutor(count)
-    pending: deque[Future[R]] = deque()
+    """`work` of each item, in order, in `workers` threads (0: one a core). The first error ends it."""
     results: list[R] = []
-    try:
-        for item in items:
-            pending.append(pool.submit(work, item))
-            if len(pending) == 4 * count:
-                results.append(pending.popleft().result())
-                progress(len(results), len(items))
-        while pending:
-            results.append(pending.popleft().result())
-            progress(len(results), len(items))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    for result in ahead(work, items, workers):
+        results.append(result)
+        progress(len(results), len(items))
     return results
