@@ -5,13 +5,35 @@
     ├── DataError                 a data set: missing, empty, of the wrong layout
     │   └── BadImage              one image file: unreadable, truncated, too large
     ├── CheckpointError           a checkpoint: not one, damaged, of another model
-    └── DiskError                 the disk: full, read-only
+    ├── DiskError                 the disk: full, read-only
+    └── ProcessError              another process of the same training has ended
 
 The command line prints the message on one line and exits with `exit_code`. So each message names the flag or
 the file, and how to mend it. Our own mistakes are `assert`s and keep their traceback.
 """
 
+import contextlib
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
+
+_SPELT: ContextVar[Mapping[str, str]] = ContextVar("flags", default={})  # noqa: B039 - never written to
+
+
+def flag(field: str) -> str:
+    """The flag that sets a recipe's `field` in the command that is running: of evaluation.lpips --evaluation.lpips for
+    `gesso train`, but --lpips for `gesso evaluate`, which says so by `spelling`."""
+    return "--" + _SPELT.get().get(field, field).replace("_", "-")
+
+
+@contextlib.contextmanager
+def spelling(names: Mapping[str, str]) -> Iterator[None]:
+    """Inside, the flags of recipes' fields have these `names` in messages."""
+    token = _SPELT.set(names)
+    try:
+        yield
+    finally:
+        _SPELT.reset(token)
 
 
 class GessoError(Exception):
@@ -50,3 +72,9 @@ class CheckpointError(GessoError):
 
 class DiskError(GessoError):
     """The disk is full, read-only or gone. What was there before is untouched."""
+
+
+class ProcessError(GessoError):
+    """Another process of the same training has ended; what it said of itself, if anything, is the reason."""
+
+    exit_code = 1

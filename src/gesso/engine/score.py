@@ -1,21 +1,19 @@
 """`gesso evaluate`: score a run again, on another split, checkpoint or data set."""
 
-import contextlib
 import dataclasses
 import typing
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from gesso.devices import choose_device
 from gesso.engine.finish import score, table, write_metrics
-from gesso.engine.judging import open_judge
+from gesso.engine.judging import REPORT, open_judge
 from gesso.engine.launch import ready_model
 from gesso.engine.report import write_report
 from gesso.engine.runs import read_environment, read_recipe
 from gesso.engine.state import find_checkpoint
-from gesso.engine.track import say
-from gesso.errors import DataError, UsageError
+from gesso.errors import UsageError, spelling
+from gesso.progress import say
 from gesso.recipe import DenseNetRecipe, Precision, Recipe, TranslationRecipe
 from gesso.restoring import restore
 
@@ -23,13 +21,14 @@ FLAGS = ("metrics", "inception", "lpips", "segmenter", "classes", "labels", "ima
 """What `gesso evaluate` may change about a recipe's evaluation, by the names of its fields."""
 
 
+@spelling({f"evaluation.{name}": name for name in FLAGS} | {"data.resize": "resize"})
 def score_run(
     run: Path,
     checkpoint: str = "best",
     split: str = "auto",
     data_root: str = "",
     mode: str = "recipe",
-    batch_size: int = 8,
+    batch_size: int = 0,
     device: str = "auto",
     precision: Precision = "auto",
     *,
@@ -50,11 +49,10 @@ def score_run(
     """
     found = find_checkpoint(run, checkpoint)
     recipe = read_recipe(run)
-    if batch_size < 1:
-        raise UsageError(f"--batch-size {batch_size}: must be 1 or more")
+    if batch_size < 0:
+        raise UsageError(f"--batch-size {batch_size}: must be 1 or more, or 0, which goes by the images' size")
     given = dict(zip(FLAGS, (metrics, inception, lpips, segmenter, classes, labels, images), strict=True))
-    with own_flags():
-        asked = evaluated_by(in_mode(recipe, mode), {name: value for name, value in given.items() if value})
+    asked = evaluated_by(in_mode(recipe, mode), {name: value for name, value in given.items() if value})
     if resize:
         asked = resized(asked, resize)
     whole_run = found.path.parents[1].resolve() == run.resolve()
@@ -64,8 +62,7 @@ def score_run(
     trained_in = _arithmetic_of(run, device)
     model, choices = ready_model(asked, device, trained_in if precision == "auto" else precision)
     own = own and trained_in in ("auto", choices.precision.value)
-    with own_flags():
-        judge = open_judge(model, "held out" if split == "auto" else split, say)
+    judge = open_judge(model, REPORT if split == "auto" else split, say)
     scored = score(found, judge, choices, batch_size)
     if own:
         write_metrics(run, scored)
@@ -88,8 +85,7 @@ def resized(recipe: Recipe, resize: int) -> Recipe:
         raise UsageError(
             f"--resize {resize}: only a classifier's images are resized before a crop, not a {recipe.model}'s"
         )
-    with own_flags():
-        return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, resize=resize)).checked()
+    return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, resize=resize)).checked()
 
 
 def evaluated_by(recipe: Recipe, given: dict[str, Any]) -> Recipe:
@@ -106,16 +102,6 @@ def evaluated_by(recipe: Recipe, given: dict[str, Any]) -> Recipe:
             raise UsageError(f"--{name}: {error}") from None
     asked: Recipe = dataclasses.replace(recipe, evaluation=dataclasses.replace(evaluation, **given))
     return asked.checked()
-
-
-@contextlib.contextmanager
-def own_flags() -> Iterator[None]:
-    """What is wrong with --evaluation.metrics of `gesso train` is here said of --metrics."""
-    try:
-        yield
-    except (UsageError, DataError) as error:
-        text = str(error).replace("--evaluation.", "--").replace("--data.resize", "--resize")
-        raise (UsageError(text) if text != str(error) else error) from None
 
 
 def in_mode(recipe: Recipe, mode: str) -> Recipe:

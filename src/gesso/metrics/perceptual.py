@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gesso.errors import UsageError
+from gesso.errors import UsageError, flag
 from gesso.metrics.features import load_torchscript
 
-LPIPS_FLAG = "--evaluation.lpips"
+LPIPS_FIELD = "evaluation.lpips"
 _TRIED = 64  # side in pixels of the images on which a network is tried
 
 
@@ -26,11 +26,11 @@ class Perceptual:
     def __init__(self, path: Path, device: torch.device) -> None:
         """Reads TorchScript that takes two N×3×H×W in [-1, 1], and tries it. UsageError where it does not fit."""
         if not path.is_file():
-            raise UsageError(f"{LPIPS_FLAG} {path}: no such file; LPIPS needs its network as TorchScript")
-        self._network, self.sha256 = load_torchscript(path, device, LPIPS_FLAG)
+            raise UsageError(f"{flag(LPIPS_FIELD)} {path}: no such file; LPIPS needs its network as TorchScript")
+        self._network, self.sha256 = load_torchscript(path, device, flag(LPIPS_FIELD))
         self._device = device
         self.name = f"LPIPS by {path.name} (sha256 {self.sha256})"
-        problem = f"{LPIPS_FLAG} {path}: does not turn two N×3×H×W batches into N distances"
+        problem = f"{flag(LPIPS_FIELD)} {path}: does not turn two N×3×H×W batches into N distances"
         images = torch.linspace(-1, 1, 2 * 3 * _TRIED**2).reshape(2, 3, _TRIED, _TRIED)
         try:
             distances = self(images, images)

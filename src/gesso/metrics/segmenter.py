@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gesso.errors import UsageError
+from gesso.errors import UsageError, flag
 from gesso.metrics.paired import resized
 from gesso.restoring import restore
 
@@ -162,7 +162,7 @@ _EXAMPLE = 'like {"size": [512, 1024], "mean": [0.485, 0.456, 0.406], "std": [0.
 
 
 def _wrong(path: Path, reason: str) -> UsageError:
-    return UsageError(f"--segmenter {path}: {reason}")
+    return UsageError(f"{flag('evaluation.segmenter')} {path}: {reason}")
 
 
 def _reason(error: Exception) -> str:

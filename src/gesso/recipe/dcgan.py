@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self
 
-from gesso.errors import UsageError
+from gesso.errors import UsageError, flag
 from gesso.recipe.common import Data, Evaluation, GANMode, Recipe, channels, not_negative, positive, share
 
 Policy = Literal["color", "translation", "cutout"]
@@ -133,7 +133,7 @@ class DCGANRecipe(Recipe):
                 "--optimizer.weight-decay": optimizer.weight_decay,
                 "--optimizer.clip-norm": optimizer.clip_norm,
                 "--loss.r1": self.loss.r1,
-                "--evaluation.images": self.evaluation.images,
+                flag("evaluation.images"): self.evaluation.images,
             }
         )
         share({"--optimizer.beta1": optimizer.beta1, "--optimizer.beta2": optimizer.beta2})

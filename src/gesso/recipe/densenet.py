@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, Self
 
 import tyro
 
-from gesso.errors import UsageError
+from gesso.errors import UsageError, flag
 from gesso.recipe.common import Data, Recipe, channels, not_negative, positive, share
 
 
@@ -45,10 +45,10 @@ class ClassData(Data):
     def checked(self) -> None:
         super().checked()
         channels({"--data.channels": self.channels})
-        positive({"--data.image-size": self.image_size, "--data.resize": self.resize})
+        positive({"--data.image-size": self.image_size, flag("data.resize"): self.resize})
         not_negative({"--data.pad": self.pad, "--data.classes": self.classes})
         if self.resize < self.image_size:
-            raise UsageError(f"--data.resize {self.resize}: smaller than --data.image-size {self.image_size}")
+            raise UsageError(f"{flag('data.resize')} {self.resize}: smaller than --data.image-size {self.image_size}")
         if not 0 < self.area[0] <= self.area[1] <= 1:
             raise UsageError(f"--data.area {self.area[0]:g} {self.area[1]:g}: must rise and lie in (0, 1]")
         if not 0 < self.aspect[0] <= self.aspect[1]:

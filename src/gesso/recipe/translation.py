@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self
 
-from gesso.errors import UsageError
+from gesso.errors import UsageError, flag
 from gesso.recipe.common import Data, Evaluation, GANMode, Recipe, channels, not_negative, positive, share
 
 Direction = Literal["AtoB", "BtoA"]
@@ -134,14 +134,15 @@ class TranslationEvaluation(Evaluation):
 
     def checked(self, data: TranslationData) -> None:
         """UsageError where a score lacks its network, or the labels of `data` are not in colour."""
-        for name, file, flag in (("LPIPS", self.lpips, "lpips"), ("segmenter", self.segmenter, "segmenter")):
+        for name, file, field_ in (("LPIPS", self.lpips, "lpips"), ("segmenter", self.segmenter, "segmenter")):
             if name in self.metrics and not file:
-                raise UsageError(f"--evaluation.metrics {name}: it needs a network; name it with --evaluation.{flag}")
+                by = flag(f"evaluation.{field_}")
+                raise UsageError(f"{flag('evaluation.metrics')} {name}: it needs a network; name it with {by}")
         found = data.channels_a if self.labels == "A" else data.channels_b
         if {"cityscapes", "segmenter"} & set(self.metrics) and found < 3:
             raise UsageError(
                 f"--data.channels-{self.labels.lower()} {found}: labels are scored by their colours, which need 3 "
-                "channels; --evaluation.labels names the domain that has them"
+                f"channels; {flag('evaluation.labels')} names the domain that has them"
             )
 
 

@@ -6,11 +6,12 @@ from typing import Any
 from gesso.engine.judging.base import OURS, Judge, Row, columns
 from gesso.engine.judging.classification import open_classification_judge
 from gesso.engine.judging.generation import open_generation_judge
+from gesso.engine.judging.splits import REPORT, WATCH
 from gesso.engine.judging.translation import open_translation_judge
 from gesso.models.base import Model
 from gesso.progress import Say
 
-__all__ = ["JUDGES", "OURS", "Judge", "Row", "columns", "open_judge"]
+__all__ = ["JUDGES", "OURS", "REPORT", "WATCH", "Judge", "Row", "columns", "open_judge"]
 
 JUDGES: dict[str, Callable[[Any, str, Say], Judge]] = {
     "cyclegan": open_translation_judge,
@@ -21,6 +22,6 @@ JUDGES: dict[str, Callable[[Any, str, Say], Judge]] = {
 
 
 def open_judge(model: Model, split: str, say: Say) -> Judge:
-    """The judge of `model` on `split`: train, val or test; "auto" is the split to watch while training, "held out" the
-    one to report, so that a checkpoint is not reported on what chose it. DataError where there is none."""
+    """The judge of `model` on `split`: train, val or test, WATCH while training or REPORT at the end. DataError where
+    there is none."""
     return JUDGES[model.config.model](model, split, say)

@@ -27,13 +27,13 @@ from gesso.engine.judging.scorers import (
     Scorer,
     SegmenterScorer,
 )
-from gesso.errors import DataError, UsageError
+from gesso.errors import DataError, UsageError, flag
 from gesso.metrics.cityscapes import CONVENTIONS
 from gesso.metrics.distribution import DISTRIBUTION, protocol
 from gesso.metrics.features import Features, brief, load_inception
 from gesso.metrics.features_gathered import Gathered, statistics_of
 from gesso.metrics.paired import PAIRED
-from gesso.metrics.perceptual import LPIPS_FLAG, Perceptual
+from gesso.metrics.perceptual import LPIPS_FIELD, Perceptual
 from gesso.metrics.segmenter import CLASSES as SEGMENTED
 from gesso.metrics.segmenter import load_segmenter
 from gesso.models.translation import Translation, Translator
@@ -163,7 +163,7 @@ def perceptual(model: Translator, store: Store) -> Measure:
             distance.network(image, image)
         except RuntimeError:
             size = "×".join(map(str, image.shape[2:]))
-            raise UsageError(f"{LPIPS_FLAG} {path}: it fails on images of {size}; score larger ones") from None
+            raise UsageError(f"{flag(LPIPS_FIELD)} {path}: it fails on images of {size}; score larger ones") from None
     line = f"{distance.network.name} (lower is better), the mean over images"
     return Measure({"LPIPS": False}, lambda device, first: PerceptualScorer(distance.on(device)), (line,))
 
@@ -222,7 +222,7 @@ def enough_images(wanted: Collection[str], count: int, where: str) -> None:
         if count < DISTRIBUTION[name].fewest:
             raise DataError(
                 f"{where}: {name} needs {DISTRIBUTION[name].fewest} or more images of each set, not {count}; score "
-                "more images, or leave it out of --evaluation.metrics"
+                f"more images, or leave it out of {flag('evaluation.metrics')}"
             )
 
 
@@ -235,14 +235,15 @@ def _direction(model: Translator, name: str, store: Store, *, drawn: bool) -> tu
             return direction, translation
     does = "draws labels" if drawn else "draws photos from labels"
     raise UsageError(
-        f"--evaluation.metrics {name}: no direction of this model {does}, which --evaluation.labels says are domain "
-        f"{labels}"
+        f"{flag('evaluation.metrics')} {name}: no direction of this model {does}, which {flag('evaluation.labels')} "
+        f"says are domain {labels}"
     )
 
 
 def _need_pairs(name: str, store: Store) -> None:
-    if not store.source.paired:
+    source = store.source
+    if not source.paired:
         raise DataError(
-            f"--evaluation.metrics {name}: it needs pairs, and split {store.source.split} of {store.source.name} has "
-            "none; FID and its relatives need none"
+            f"{flag('evaluation.metrics')} {name}: it needs pairs, and split {source.split} of {source.name} has none; "
+            "FID and its relatives need none"
         )

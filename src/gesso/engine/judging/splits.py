@@ -36,7 +36,8 @@ def split_to_score(
     if found := next((name for name in wanted if name in there), None):
         return found
     missing = f"{recipe.data.root}: no {' or '.join(wanted)} split here"
-    if required or named not in (WATCH, REPORT) or training not in there:
+    # A set without any split is refused when it is opened, with what is wrong with the folder.
+    if required or named not in (WATCH, REPORT) or (there and training not in there):
         raise DataError(f"{missing}; there is {', '.join(there) or 'none'}")
     if asked == WATCH:
         say(f"{missing}, so the training images themselves are scored")
