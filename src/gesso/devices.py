@@ -57,6 +57,10 @@ class Accelerator:
     free_memory: Callable[[torch.device], int]
     """Bytes that an allocation could still have."""
     allow_tf32: Callable[[bool], None]
+    select: Callable[[torch.device], None]
+    """Make it the one that is meant where none is named, in this process."""
+    collectives: str
+    """torch.distributed's backend between such devices; empty where there is none."""
     nominal_flops: float
     """A usual float32 rate of this kind in FLOP/s, for estimates that must not vary from call to call."""
 
@@ -133,6 +137,8 @@ ACCELERATORS: dict[str, Accelerator] = {
         reset_peak_memory=lambda device: torch.cuda.reset_peak_memory_stats(device),
         free_memory=lambda device: torch.cuda.mem_get_info(device)[0],
         allow_tf32=_cuda_allow_tf32,
+        select=lambda device: torch.cuda.set_device(device),
+        collectives="nccl",
         nominal_flops=2e13,
     ),
     "mps": Accelerator(
@@ -149,6 +155,8 @@ ACCELERATORS: dict[str, Accelerator] = {
         reset_peak_memory=_nothing,
         free_memory=lambda device: torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory(),
         allow_tf32=lambda allow: None,
+        select=_nothing,
+        collectives="",
         nominal_flops=4e12,
     ),
     "cpu": Accelerator(
@@ -165,6 +173,8 @@ ACCELERATORS: dict[str, Accelerator] = {
         reset_peak_memory=_nothing,
         free_memory=lambda device: int(psutil.virtual_memory().available),
         allow_tf32=lambda allow: None,
+        select=_nothing,
+        collectives="gloo",
         nominal_flops=1.5e11,
     ),
 }
@@ -175,12 +185,15 @@ def facts(device: torch.device) -> Accelerator:
     return ACCELERATORS[device.type]
 
 
-def choose_device(flag: str) -> Choice[torch.device]:
-    """The device for `--device flag`; UsageError where it is not there."""
+def choose_device(flag: str, number: int | None = None) -> Choice[torch.device]:
+    """The device for `--device flag`; UsageError where it is not there.
+
+    number: which of its kind is this process's own, where several processes of this machine take one each.
+    """
     if flag == "auto":
         kind = next(kind for kind, row in ACCELERATORS.items() if row.count())
         reason = "no accelerator was found" if kind == "cpu" else "the first accelerator found"
-        return Choice(torch.device(kind), reason)
+        return Choice(_own(torch.device(kind), number), reason)
     try:
         device = torch.device(flag)
     except RuntimeError:
@@ -193,7 +206,19 @@ def choose_device(flag: str) -> Choice[torch.device]:
     if (device.index or 0) >= count:
         last = f" to {device.type}:{count - 1}" if count > 1 else ""
         raise UsageError(f"--device {flag}: this machine has {device.type}:0{last}; see `gesso doctor`")
-    return Choice(device, "asked for")
+    return Choice(_own(device, number), "asked for")
+
+
+def _own(device: torch.device, number: int | None) -> torch.device:
+    """The device of `device`'s kind with that number; the processor serves any number of processes."""
+    row = facts(device)
+    if number is None or row.host:
+        return device
+    if ":" in str(device):
+        raise UsageError(f"--device {device}: several processes take one device each; use --device {device.type}")
+    if number >= row.count():
+        raise UsageError(f"--devices: this machine has {row.count()} of {device.type}, one for each process")
+    return torch.device(device.type, number)
 
 
 def _kinds() -> str:

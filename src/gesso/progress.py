@@ -5,8 +5,9 @@ piped and searched: the log of a training (its choices, losses and scores) and e
 Standard error has the rest: this bar, where it is a terminal that can draw one, and warnings and errors.
 """
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, Literal, Self
 
 from rich.console import Console
@@ -22,6 +23,32 @@ Progress = Callable[[int, int], None]
 
 def silent(done: int, total: int) -> None:
     """A Progress that tells nobody."""
+
+
+_muted = False
+
+
+@contextlib.contextmanager
+def mute() -> Iterator[None]:
+    """Inside, no bar is drawn and no line said: of several processes that do the same, one tells of it."""
+    global _muted
+    before, _muted = _muted, True
+    try:
+        yield
+    finally:
+        _muted = before
+
+
+def say(line: str) -> None:
+    """A line for people on standard error, so that standard output stays what a command was asked for."""
+    if not _muted:
+        print(line, file=sys.stderr, flush=True)
+
+
+def tell(line: str) -> None:
+    """A line of a training's log, on standard output, before there is a bar to make room for."""
+    if not _muted:
+        print(line, flush=True)
 
 
 Unit = Literal["images", "MB"]
@@ -54,7 +81,7 @@ class Bar:
             TimeRemainingColumn(),
             console=self._console,
             redirect_stdout=False,  # rich would print what belongs on standard output beside the bar
-            disable=not self._console.is_interactive,
+            disable=_muted or not self._console.is_interactive,
         )
         self._task = self._progress.add_task(what, total=total, completed=int(done))
         self._progress.start()
@@ -64,6 +91,8 @@ class Bar:
 
     def say(self, line: str) -> None:
         """One line on standard output; a bar on the same screen makes room for it."""
+        if _muted:
+            return
         live = self._progress.live
         in_the_way = live.is_started and sys.stdout.isatty()
         if in_the_way:

@@ -22,7 +22,7 @@ from gesso.engine.judging.classification import (
 )
 from gesso.engine.judging.measures import CPU
 from gesso.engine.sheets import GAP
-from gesso.engine.train import located
+from gesso.engine.locating import located
 from gesso.errors import DataError
 from gesso.models import build_model
 

@@ -21,6 +21,7 @@ from gesso.engine import checkpoint, launch
 from gesso.engine import train as loop
 from gesso.engine.runlog import read_log
 from gesso.engine.runs import lock_run, read_recipe
+from gesso.engine.track import Narrator
 from gesso.engine.train import resume, train
 from gesso.errors import DiskError, UsageError
 from gesso.models.pix2pix import Pix2Pix
@@ -255,7 +256,7 @@ def test_a_disk_that_fills_up_ends_in_one_line_and_the_run_goes_on_to_the_same_w
     full = OSError(errno.ENOSPC, "No space left on device")
     where: dict[str, tuple[Any, str, BaseException]] = {
         "fsync": (os, "fsync", full),
-        "log": (loop.Narrator, "losses", DiskError("log.jsonl: cannot write the log")),
+        "log": (Narrator, "losses", DiskError("log.jsonl: cannot write the log")),
         "sheet": (loop, "write_sheet", full),
         "report": (loop, "write_report", DiskError("index.html cannot be written")),
     }

@@ -27,6 +27,10 @@ class TrainOptions:
     """Name of this run's folder; empty means RECIPE-DATA."""
     overwrite: bool = False
     """Move a run that has this name already aside, to NAME.old-1 and so on, instead of going on with it."""
+    devices: int = 1
+    """Processes that train together on this machine, each on a device of its own (or on a share of the processor)."""
+    max_restarts: int = 0
+    """With --devices: how often to start all processes anew, from the last checkpoint, after one was killed."""
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -47,6 +51,10 @@ def train(arguments: Sequence[str]) -> int:
     )
     form.__doc__ = RECIPES[name].__doc__
     options = parse(form, flags, f"train {name}", _example(RECIPES[name]), form(recipe))
+    from gesso.launching import launch, starts
+
+    if starts(options.devices, options.max_restarts, options.recipe.device):
+        return launch(["train", *arguments], options.devices, options.max_restarts)
     from gesso.engine.train import train as run
 
     return _report(run(options.recipe, runs=options.runs, name=options.name, overwrite=options.overwrite))
@@ -59,24 +67,42 @@ def _example(make: Callable[[], Recipe]) -> str:
 
 
 def _report(run: Any) -> int:
-    print(f"report: {run.path / 'index.html'}")
+    from gesso.processes import place
+
+    if place(os.environ).main:
+        print(f"report: {run.path / 'index.html'}")
     return 0 if run.finished else 130
 
 
 def resume(arguments: Sequence[str]) -> int:
     """Go on with a run from its last whole checkpoint."""
 
-    def form(run: Run, *, epochs: Annotated[float, Flag(aliases=("-e",))] = 0, data_root: str = "") -> tuple[Any, ...]:
+    def form(
+        run: Run,
+        *,
+        epochs: Annotated[float, Flag(aliases=("-e",))] = 0,
+        data_root: str = "",
+        devices: int = 1,
+        max_restarts: int = 0,
+    ) -> tuple[Any, ...]:
         """Go on with a run from its last whole checkpoint, to the same weights as if it had not stopped.
 
         Args:
             run: Folder of the run.
             epochs: Train to this many epochs instead; the learning rates follow the new length. 0 keeps the recipe's.
             data_root: Where the data set is now, if it was moved.
+            devices: Processes that train together on this machine, each on a device of its own.
+            max_restarts: With --devices: how often to start all processes anew after one was killed.
         """
-        return run, epochs, data_root
+        return run, epochs, data_root, devices, max_restarts
 
-    run, epochs, data_root = parse(form, arguments, "resume", "gesso resume runs/pix2pix-facades")
+    values = parse(form, arguments, "resume", "gesso resume runs/pix2pix-facades")
+    run, epochs, data_root, devices, max_restarts = values
+    from gesso.engine.runs import read_recipe
+    from gesso.launching import launch, starts
+
+    if starts(devices, max_restarts, read_recipe(run).device):
+        return launch(["resume", *arguments], devices, max_restarts)
     from gesso.engine.train import resume as go_on
 
     return _report(go_on(run, epochs=epochs or None, data_root=data_root))
@@ -92,7 +118,7 @@ def evaluate(arguments: Sequence[str]) -> int:
         split: Literal["auto", "train", "val", "test"] = "auto",
         data_root: str = "",
         mode: Literal["recipe", "eval", "train"] = "recipe",
-        batch_size: BatchSize = 8,
+        batch_size: BatchSize = 0,
         device: str = "auto",
         precision: Arithmetic = "auto",
         metrics: tuple[str, ...] = (),
@@ -112,7 +138,7 @@ def evaluate(arguments: Sequence[str]) -> int:
             split: Images to score; auto: test, or val where there is no test.
             data_root: Another data set than the run's own.
             mode: A translator's dropout and batch statistics off (eval), on (train), or as the recipe says.
-            batch_size: Images at once.
+            batch_size: Images at once; 0 goes by their size. The scores do not depend on it.
             device: auto, cpu, cuda, …
             precision: Arithmetic of the networks.
             metrics: Other scores than the recipe's: FID, KID, cityscapes … as in its --evaluation.metrics.

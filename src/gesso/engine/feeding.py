@@ -17,6 +17,7 @@ from gesso.models.base import Model
 from gesso.models.dcgan import DCGAN
 from gesso.models.densenet import DenseNet
 from gesso.models.translation import Translator
+from gesso.processes import Place
 from gesso.progress import Bar, Say
 from gesso.recipe import Data
 
@@ -27,8 +28,8 @@ class Feed:
 
     images: int
     """How many there are, of the larger domain where there are two."""
-    stream: Callable[[torch.device, int], Stream[Any]]
-    """Batches on a device from a position on."""
+    stream: Callable[[torch.device, int, Place], Stream[Any]]
+    """Batches on a device from a position on, for the process at a place."""
 
 
 def open_feed(model: Model, say: Say) -> Feed:
@@ -40,7 +41,7 @@ def _translation(model: Translator, say: Say) -> Feed:
     recipe, data = model.config, model.config.data
     store = _opened(open_source(data, "train", not model.aligned), training_fit(data), data, say)
 
-    def stream(device: torch.device, position: int) -> Batches:
+    def stream(device: torch.device, position: int, place: Place) -> Batches:
         return Batches(
             store,
             data,
@@ -49,6 +50,8 @@ def _translation(model: Translator, say: Say) -> Feed:
             seed=recipe.seed,
             device=device,
             position=position,
+            rank=place.rank,
+            world=place.size,
         )
 
     return Feed(max(store.source.counts.values()), stream)
@@ -59,7 +62,7 @@ def _images(model: DCGAN, say: Say) -> Feed:
     fit, view = image_fit(data)
     store = _opened(open_images(data, "train"), fit, data, say)
 
-    def stream(device: torch.device, position: int) -> Samples:
+    def stream(device: torch.device, position: int, place: Place) -> Samples:
         return Samples(
             store,
             view,
@@ -69,6 +72,8 @@ def _images(model: DCGAN, say: Say) -> Feed:
             device=device,
             workers=data.workers,
             position=position,
+            rank=place.rank,
+            world=place.size,
         )
 
     return Feed(store.source.counts[ROLE], stream)
@@ -82,7 +87,7 @@ def _classes(model: DenseNet, say: Say) -> Feed:
     store = _opened(source, fit, data, say)
     kept: ClassSource = store.source  # type: ignore[assignment]  # without what could not be read
 
-    def stream(device: torch.device, position: int) -> Samples:
+    def stream(device: torch.device, position: int, place: Place) -> Samples:
         return Samples(
             store,
             view,
@@ -92,6 +97,8 @@ def _classes(model: DenseNet, say: Say) -> Feed:
             device=device,
             workers=data.workers,
             position=position,
+            rank=place.rank,
+            world=place.size,
         )
 
     return Feed(store.source.counts[ROLE], stream)

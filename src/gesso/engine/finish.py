@@ -7,33 +7,39 @@ from typing import Any
 from gesso.engine import checkpoint
 from gesso.engine.checkpoint import Checkpoint
 from gesso.engine.judging import Judge, Row, columns, open_judge
+from gesso.engine.judging.shard import WHOLE, Shard, shard_of
 from gesso.engine.launch import Choices
 from gesso.engine.runs import METRICS
 from gesso.engine.state import load_for_use
 from gesso.files import write_atomically
 from gesso.models.base import Model
+from gesso.processes import ALONE, World
 from gesso.progress import Bar, Say
 
 
-def finish(run: Path, model: Model, choices: Choices, say: Say) -> list[Row]:
+def finish(run: Path, model: Model, choices: Choices, say: Say, world: World = ALONE) -> list[Row]:
     """Score the best checkpoint on the held-out split, write the report's gallery; print the table."""
-    found = checkpoint.find(run, "best", say)
-    judge = open_judge(model, "held out", say)
-    metrics = score(found, judge, choices)
-    write_metrics(run, metrics)
-    judge.write_gallery(run, choices.device.value)
+    with world.main_first():
+        found = checkpoint.find(run, "best", say)
+        judge = open_judge(model, "held out", say)
+    metrics = score(found, judge, choices, shard=shard_of(world))
+    if world.main:
+        write_metrics(run, metrics)
+        judge.write_gallery(run, choices.device.value)
     for line in table(metrics):
         say(line)
     rows: list[Row] = metrics["rows"]
     return rows
 
 
-def score(found: Checkpoint, judge: Judge, choices: Choices, batch_size: int = 8) -> dict[str, Any]:
+def score(
+    found: Checkpoint, judge: Judge, choices: Choices, batch_size: int = 0, shard: Shard = WHOLE
+) -> dict[str, Any]:
     """What goes into metrics.json: the table of `found` by `judge` and the protocol."""
     averaged = load_for_use(judge.model, found)
     device = choices.device.value
     with Bar(f"scoring {judge.split}", 1) as bar:
-        rows = judge.rows(device, batch_size=batch_size, progress=bar.update)
+        rows = judge.rows(device, batch_size=batch_size, progress=bar.update, shard=shard)
     weights = "averaged weights, " if averaged else ""
     arithmetic = f"weights: checkpoint {found.path.name}, {weights}{choices.precision.value} on {device}"
     return {

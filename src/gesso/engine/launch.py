@@ -6,7 +6,7 @@ model's own code calls its networks as plain modules and never speaks of any of 
 
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,10 +15,10 @@ from accelerate.state import AcceleratorState
 
 from gesso.devices import Choice, choose_compile, choose_device, choose_precision, facts
 from gesso.engine.average import Average
-from gesso.errors import UsageError
 from gesso.models import build_model
 from gesso.models.base import Model
 from gesso.networks.macs import macs
+from gesso.processes import ALONE, World
 from gesso.recipe import Precision, Recipe
 
 
@@ -40,14 +40,27 @@ class Choices:
         }
 
 
-def choose(recipe: Recipe, model: Model, images: float, before: dict[str, Any]) -> Choices:
+def choose(recipe: Recipe, model: Model, images: float, before: dict[str, Any], world: World = ALONE) -> Choices:
     """Choose for a run over `images` images; `before` are the recorded choices of the run that is resumed.
 
-    What was chosen automatically is not chosen again: another arithmetic would not end in the same weights.
+    What was chosen automatically is not chosen again: another arithmetic would not end in the same weights. Of several
+    processes the main one chooses for all, but for the device, of which each has its own.
     """
+    device = choose_device(recipe.device, own_device(world))
+    chosen = _choose(recipe, model, device, images / world.size, before)
+    return replace(world.from_main(chosen), device=device)
+
+
+def own_device(world: World) -> int | None:
+    """The number of this process's device; None where the process is alone and may take any."""
+    return world.place.local_rank if world.size > 1 else None
+
+
+def _choose(
+    recipe: Recipe, model: Model, device: Choice[torch.device], images: float, before: dict[str, Any]
+) -> Choices:
     recorded = {name: entry["value"] for name, entry in before.items()}
-    device = choose_device(recipe.device)
-    if recorded.get("device") == str(device.value):
+    if recorded.get("device", "").partition(":")[0] == device.value.type:
         precision = Choice(recorded["precision"], "as the run began")
         compiled = Choice(recorded["compile"] == "True", "as the run began")
     else:
@@ -78,12 +91,20 @@ def step_flops(model: Model) -> float:
 
 
 def prepare(
-    model: Model, average: Average | None, choices: Choices, *, train: bool, deterministic: bool = False
+    model: Model,
+    average: Average | None,
+    choices: Choices,
+    *,
+    train: bool,
+    deterministic: bool = False,
+    world: World = ALONE,
 ) -> Accelerator:
-    """Put `model` on its device, in the chosen precision and memory format, compiled where chosen."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError("WORLD_SIZE is more than 1: this version of gesso trains in one process")
+    """Put `model` on its device, in the chosen precision and memory format, compiled where chosen, its gradients shared
+    with the other processes of `world`."""
     device = choices.device.value
+    if world.size > 1:
+        facts(device).select(device)
+    model.share_gradients = world.average
     facts(device).allow_tf32(choices.precision.value == "tf32")
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -105,17 +126,20 @@ def prepare(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for network in networks:
-            accelerator.prepare_model(network, device_placement=False)  # they are on the device asked for
+            # They are on the device asked for, and share gradients by themselves; evaluation mode wraps nothing more.
+            accelerator.prepare_model(network, device_placement=False, evaluation_mode=True)
     return accelerator
 
 
-def ready_model(recipe: Recipe, device_flag: str, precision_flag: Precision) -> tuple[Model, Choices]:
+def ready_model(
+    recipe: Recipe, device_flag: str, precision_flag: Precision, world: World = ALONE
+) -> tuple[Model, Choices]:
     """A model to use: its used networks alone, eager, on their device, weights still to be loaded."""
     model = build_model(recipe)
     model.networks = {name: model.networks[name] for name in model.used}
-    device = choose_device(device_flag)
+    device = choose_device(device_flag, own_device(world))
     precision = choose_precision(precision_flag, device.value)
     eager = Choice(False, "using a model does not wait for a compiler")
     choices = Choices(device, precision, _layout(model, device.value, compiled=False), eager)
-    prepare(model, None, choices, train=False)
+    prepare(model, None, choices, train=False, world=world)
     return model, choices

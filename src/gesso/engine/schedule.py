@@ -36,3 +36,8 @@ def rate(schedule: Schedule, epochs: float, images_per_epoch: int, images: int) 
         case "cosine":
             share = (e - delay) / max(epochs - delay, 1e-9)
             return 0.5 * (math.cos(math.pi * min(max(share, 0.0), 1.0)) + 1)
+
+
+def scaling(schedule: Schedule, processes: int) -> float:
+    """Multiplier of the base learning rate for `processes` times the images a step: see `Schedule.scaling`."""
+    return {"none": 1.0, "sqrt": math.sqrt(processes), "linear": float(processes)}[schedule.scaling]

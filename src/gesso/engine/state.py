@@ -12,10 +12,11 @@ from gesso.engine import checkpoint
 from gesso.engine.average import Average
 from gesso.engine.checkpoint import Checkpoint, Weights
 from gesso.engine.runs import RECIPE, lock_run, read_recipe
-from gesso.engine.track import say
 from gesso.errors import CheckpointError, UsageError
 from gesso.files import write_atomically
 from gesso.models.base import Model
+from gesso.processes import ALONE, World
+from gesso.progress import say
 from gesso.recipe import Recipe
 
 AVERAGED = "_ema"
@@ -29,16 +30,19 @@ def weights_of(model: Model, average: Average | None) -> Weights:
     return {name: network.state_dict() for name, network in networks.items()}
 
 
-def training_of(model: Model) -> dict[str, Any]:
-    """Everything else that a resume needs."""
+def training_of(model: Model, world: World = ALONE) -> dict[str, Any]:
+    """Everything else that a resume needs. "model" has what each process of `world` holds, in the order of ranks."""
     return {
         "optimizers": {name: optimizer.state_dict() for name, optimizer in model.optimizers.items()},
-        "model": model.state_dict(),
+        "model": world.gather(model.state_dict()),
     }
 
 
-def restore(model: Model, average: Average | None, found: Checkpoint) -> None:
-    """Put the whole of a checkpoint into a model that is on its device."""
+def restore(model: Model, average: Average | None, found: Checkpoint, rank: int = 0) -> None:
+    """Put the whole of a checkpoint into a model that is on its device, in process `rank`.
+
+    Where there are more processes than before, those that are new hold what another one held.
+    """
     load_weights(model.networks, found)
     if average:
         load_weights({name + AVERAGED: network for name, network in average.networks.items()}, found)
@@ -46,8 +50,8 @@ def restore(model: Model, average: Average | None, found: Checkpoint) -> None:
     try:
         for name, optimizer in model.optimizers.items():
             optimizer.load_state_dict(training["optimizers"][name])
-        model.load_state_dict(training["model"])
-    except (KeyError, ValueError) as error:
+        model.load_state_dict(training["model"][rank % len(training["model"])])
+    except (KeyError, ValueError, TypeError) as error:
         raise CheckpointError(f"{found.path}: of another model, its training state does not fit: {error}") from None
 
 

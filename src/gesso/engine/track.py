@@ -8,7 +8,6 @@ import dataclasses
 import json
 import math
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,15 +24,20 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from gesso.engine.runlog import RunLog
 from gesso.errors import UsageError
 from gesso.files import write_atomically
+from gesso.processes import ALONE, World
 from gesso.progress import Bar
 from gesso.recipe import Recipe
 from gesso.restoring import flat
 
 
 class Meter:
-    """Means of losses between two lines of the log, summed on the device."""
+    """Means of losses between two lines of the log, summed on the device.
 
-    def __init__(self) -> None:
+    `average` puts the mean over all processes into tensors.
+    """
+
+    def __init__(self, average: Callable[[Sequence[Tensor]], None] = lambda tensors: None) -> None:
+        self._average = average
         self._names: list[str] = []
         self._sum: Tensor | None = None
         self._steps = 0
@@ -51,6 +55,7 @@ class Meter:
     def read(self, seconds_waited: float) -> dict[str, Any]:
         """The means since the last reading; waits for the device. `seconds_waited` for data since the run began."""
         assert self._sum is not None
+        self._average([self._sum])
         means = (self._sum / self._steps).tolist()
         now = time.perf_counter()
         seconds = max(now - self._start, 1e-9)
@@ -215,33 +220,30 @@ ID_OF: dict[str, Callable[[Any], str]] = {"wandb": lambda run: run.id, "mlflow":
 """Where each package's object of a run keeps its id."""
 
 
-def say(line: str) -> None:
-    """A line for people on standard error, so that standard output stays what a command was asked for."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def tell(line: str) -> None:
-    """A line of a training's log, on standard output, before there is a bar to make room for."""
-    print(line, flush=True)
-
-
 class Narrator:
-    """Everything that one run says, to every place it is said."""
+    """Everything that one run says, to every place it is said; of several processes, by the main one alone."""
 
-    def __init__(self, run: Path, recipe: Recipe, accelerator: Accelerator, images: int, total: int) -> None:
-        self.log = RunLog(run / "log.jsonl")
-        self.trackers = Trackers(run, recipe, accelerator, images)
+    def __init__(
+        self, run: Path, recipe: Recipe, accelerator: Accelerator, images: int, total: int, world: World = ALONE
+    ) -> None:
+        self._log = RunLog(run / "log.jsonl") if world.main else None
+        self._trackers = Trackers(run, recipe, accelerator, images) if world.main else None
         self.bar = Bar(run.name, total, images)
-        self._recipe = recipe
+        self._recipe, self._step = recipe, recipe.batch_size * world.size
+
+    def record(self, kind: str, images: int, **values: Any) -> None:
+        """A record of log.jsonl; see runlog.py for the kinds."""
+        if self._log:
+            self._log.write(kind, images, **values)
 
     def note(self, images: int, text: str) -> None:
         self.bar.say(text)
-        self.log.write("note", images, text=text)
+        self.record("note", images, text=text)
 
     def losses(self, images: int, per_epoch: int, read: dict[str, Any], rates: dict[str, float]) -> None:
-        moment = Moment(images, per_epoch, self._recipe.batch_size, self._recipe.epochs)
+        moment = Moment(images, per_epoch, self._step, self._recipe.epochs)
         self.bar.say(LINES[self._recipe.model](moment, read))
-        self.log.write(
+        self.record(
             "loss",
             images,
             epoch=images / per_epoch,
@@ -254,19 +256,26 @@ class Narrator:
         values |= {f"lr/{name}": value for name, value in rates.items()}
         values["time/images_per_second"] = read["images_per_second"]
         values["time/data_fraction"] = read["data_fraction"]
-        self.trackers.scalars(values, images)
+        self._scalars(values, images)
 
     def scores(self, images: int, epoch: float, scores: dict[str, float]) -> None:
         text = " ".join(f"{name}: {value:.4f}" for name, value in scores.items())
         self.bar.say(f"(epoch: {epoch:.1f}, evaluation) {text}")
-        self.log.write("metric", images, scores=scores)
-        self.trackers.scalars({f"metric/{name}": value for name, value in scores.items()}, images)
+        self.record("metric", images, scores=scores)
+        self._scalars({f"metric/{name}": value for name, value in scores.items()}, images)
+
+    def _scalars(self, values: dict[str, float], images: int) -> None:
+        if self._trackers:
+            self._trackers.scalars(values, images)
 
     def sheet(self, images: int, file: str, picture: Any) -> None:
-        self.log.write("sheet", images, file=file)
-        self.trackers.image("samples", picture, images)
+        self.record("sheet", images, file=file)
+        if self._trackers:
+            self._trackers.image("samples", picture, images)
 
     def close(self) -> None:
         self.bar.close()
-        self.trackers.close()
-        self.log.close()
+        if self._trackers:
+            self._trackers.close()
+        if self._log:
+            self._log.close()

@@ -2,7 +2,7 @@
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -24,17 +24,21 @@ class Model(ABC):
                 them from outside, so a step reads like the paper
     optimizers  by name; the loop sets their learning rates, each group's "initial_lr" times the schedule
     used        names of the networks that are used after training, and that weight averaging follows
+    share_gradients  is called with the gradients of an optimizer before its step; puts into them their mean over all
+                processes, where there are several
     """
 
     config: Recipe
     networks: Networks
     optimizers: dict[str, torch.optim.Optimizer]
     used: tuple[str, ...]
+    share_gradients: Callable[[list[Tensor]], None]
 
     def __init__(self, recipe: Recipe, networks: Networks) -> None:
         self.config = recipe
         self.networks = networks
         self.optimizers = {}
+        self.share_gradients = lambda gradients: None
 
     def initialize(self, seed: int) -> None:
         """Draw every network's weights: a function of the seed and the network's place alone."""
@@ -90,12 +94,14 @@ class Model(ABC):
 
     def descend(self, optimizer: str, loss: Tensor, clip_norm: float = 0.0) -> None:
         """One update of `optimizer` down the gradient of `loss`, whose norm is clipped to `clip_norm` if not 0."""
-        self.optimizers[optimizer].zero_grad(set_to_none=True)
+        chosen = self.optimizers[optimizer]
+        chosen.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        parameters = list(chain.from_iterable(group["params"] for group in chosen.param_groups))
+        self.share_gradients([parameter.grad for parameter in parameters if parameter.grad is not None])
         if clip_norm:
-            groups = self.optimizers[optimizer].param_groups
-            nn.utils.clip_grad_norm_(list(chain.from_iterable(group["params"] for group in groups)), clip_norm)
-        self.optimizers[optimizer].step()
+            nn.utils.clip_grad_norm_(parameters, clip_norm)
+        chosen.step()
 
 
 def remember_rates(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:

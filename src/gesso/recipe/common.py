@@ -82,6 +82,8 @@ class Schedule:
     """Length of the warm-up."""
     granularity: Literal["epoch", "step"] = "epoch"
     """Change the rate once an epoch, as the papers do, or at every step."""
+    scaling: Literal["none", "sqrt", "linear"] = "none"
+    """What N processes multiply the rate by: 1, √N (the Gaudi CycleGAN origin) or N (Goyal et al. 2017)."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class Recipe:
     epochs: Annotated[float, tyro.conf.arg(aliases=("-e",))] = 200
     """Passes over the training set (the longer domain, where there are two)."""
     batch_size: Annotated[int, tyro.conf.arg(aliases=("-b",))] = 1
-    """Images a step, of each domain."""
+    """Images a step of each process, of each domain."""
     steps_per_epoch: int = 0
     """Count so many steps as an epoch; 0 counts the whole training set."""
     precision: Annotated[Precision, tyro.conf.arg(aliases=("-d",))] = "auto"
@@ -187,9 +189,9 @@ class Recipe:
             raise UsageError(f"--seed {self.seed}: must be less than 2147483648")
         return self
 
-    def epoch_images(self, images: int) -> int:
-        """Images that count as an epoch of a training set of `images`."""
-        return self.steps_per_epoch * self.batch_size or images
+    def epoch_images(self, images: int, processes: int = 1) -> int:
+        """Images that count as an epoch of a training set of `images`, seen by `processes` together."""
+        return self.steps_per_epoch * self.batch_size * processes or images
 
 
 def positive(flags: dict[str, float]) -> None:

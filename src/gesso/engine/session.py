@@ -1,0 +1,179 @@
+"""A run in memory: everything between its folder and its next step, opened alike for a new run and for a resume."""
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gesso.data.stream import Stream
+from gesso.engine import checkpoint, state
+from gesso.engine.average import Average
+from gesso.engine.checkpoint import Checkpoint
+from gesso.engine.dumps import Dumper
+from gesso.engine.feeding import open_feed
+from gesso.engine.judging import Judge, open_judge
+from gesso.engine.launch import Choices, choose, prepare
+from gesso.engine.runs import read_environment, write_environment
+from gesso.engine.track import Narrator
+from gesso.errors import UsageError
+from gesso.models import build_model
+from gesso.models.base import Model, Networks
+from gesso.processes import World
+from gesso.progress import say, tell
+from gesso.recipe import DenseNetRecipe, Recipe
+
+
+@dataclass
+class Session:
+    """A run in memory.
+
+    images     seen by all processes together
+    step       images that all processes together see in a step
+    per_epoch  images that count as an epoch
+    total      images after which the run is finished
+    saved_at   `images` at the last checkpoint, -1 before the first
+    best       the best score so far: name, value, images
+    """
+
+    recipe: Recipe
+    run: Path
+    world: World
+    model: Model
+    average: Average | None
+    choices: Choices
+    judge: Judge
+    dumper: Dumper
+    narrator: Narrator
+    batches: Stream[Any]
+    images: int
+    saved_at: int
+    total: int
+    per_epoch: int
+    best: dict[str, Any]
+    began: float
+
+    @property
+    def device(self) -> torch.device:
+        return self.choices.device.value
+
+    @property
+    def step(self) -> int:
+        return self.recipe.batch_size * self.world.size
+
+    @property
+    def judged(self) -> Networks:
+        """The networks that are scored and shown: averaged ones where there are."""
+        return {**self.model.networks, **(self.average.networks if self.average else {})}
+
+    def every(self, epochs: float) -> int:
+        """`epochs` in images; 0 stays never."""
+        return max(1, round(epochs * self.per_epoch)) if epochs else 0
+
+
+def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) -> Session:
+    """The run of `recipe` in folder `run`, at its last whole checkpoint or before its first step.
+
+    What is to be closed in the end goes to `closing`. A GessoError where data, weights or flags are not right.
+    """
+    began = time.monotonic()
+    model = build_model(recipe)
+    dumper = Dumper(model, run, recipe.dump if isinstance(recipe, DenseNetRecipe) and world.main else None)
+    with world.main_first():
+        judge = open_judge(model, "auto", tell)
+        best_score(recipe, judge)  # refused before the first step
+        feed = open_feed(model, tell)
+        if world.main:
+            checkpoint.sweep(run)
+        found = checkpoint.find(run, "latest", say) if checkpoint.list_checkpoints(run) else None
+    per_epoch = recipe.epoch_images(feed.images, world.size)
+    total = round(recipe.epochs * per_epoch)
+    model.initialize(recipe.seed)
+    average = Average({n: model.networks[n] for n in model.used}, recipe.ema, recipe.ema_ramp) if recipe.ema else None
+    if not found:
+        state.start_from(model, average, recipe.start_from)
+    environment = read_environment(run)
+    choices = choose(recipe, model, total, environment.get("choices", {}) if found else {}, world)
+    accelerator = prepare(model, average, choices, train=True, deterministic=recipe.deterministic, world=world)
+    if found:
+        state.restore(model, average, found, world.rank)
+    elif world.main:
+        write_environment(run, choices.as_dict(), str(choices.device.value))
+    world.equalise(tensors_of(model, average))
+    images = found.images if found else 0
+    narrator = Narrator(run, recipe, accelerator, images, total, world)
+    closing.callback(narrator.close)
+    narrator.record("resume" if found else "start", images)
+    for what, choice in choices.as_dict().items():
+        narrator.bar.say(f"{what}: {choice.value} ({choice.reason})")
+    if world.size > 1:
+        narrator.bar.say(
+            f"processes: {world.size}, each {recipe.batch_size} images a step, {recipe.batch_size * world.size} in all"
+        )
+    narrator.bar.say(f"{run}: {images} of {total} images seen, {per_epoch} an epoch")
+    if world.place.restarts:
+        narrator.note(images, f"restart {world.place.restarts}: a process ended, all of them go on from here")
+    if found:
+        _tell_of_others(found, recipe, world, narrator)
+    batches = feed.stream(choices.device.value, images, world.place)
+    closing.callback(batches.close)
+    if not found:
+        model.prepare(batches)
+        batches.rewind(0)
+    return Session(
+        recipe=recipe,
+        run=run,
+        world=world,
+        model=model,
+        average=average,
+        choices=choices,
+        judge=judge,
+        dumper=dumper,
+        narrator=narrator,
+        batches=batches,
+        images=images,
+        saved_at=images if found else -1,
+        total=total,
+        per_epoch=per_epoch,
+        best=_settle(run, found, recipe, world) if found else {},
+        began=began,
+    )
+
+
+def tensors_of(model: Model, average: Average | None) -> list[torch.Tensor]:
+    """All that training changes in the networks, averaged ones too: parameters and buffers."""
+    networks = [*model.networks.values(), *(average.networks.values() if average else ())]
+    return [tensor for network in networks for tensor in (*network.parameters(), *network.buffers())]
+
+
+def best_score(recipe: Recipe, judge: Judge) -> str | None:
+    """Which score chooses the best checkpoint. UsageError where `judge` does not give the one asked for."""
+    asked = recipe.checkpoints.best
+    if asked == "none":
+        return None
+    if asked == "auto":
+        return judge.preferred
+    if asked not in judge.scored:
+        there = ", ".join(judge.scored) or "no scores"
+        raise UsageError(f"--checkpoints.best {asked}: not scored here; there are {there}")
+    return asked
+
+
+def _settle(run: Path, found: Checkpoint, recipe: Recipe, world: World) -> dict[str, Any]:
+    return world.from_main(checkpoint.settle(run, found, recipe.checkpoints.keep) if world.main else {})
+
+
+def _tell_of_others(found: Checkpoint, recipe: Recipe, world: World, narrator: Narrator) -> None:
+    """Another number of processes than before trains on, but not to the same weights: say what differs."""
+    before = found.progress.get("processes", 1)
+    if before == world.size:
+        return
+    was, now = recipe.batch_size * before, recipe.batch_size * world.size
+    rates = "" if recipe.schedule.scaling == "none" else f", learning rates scaled for {world.size} processes"
+    narrator.note(
+        found.images,
+        f"processes: {before} until here, now {world.size}; a step has {now} images in place of {was}{rates}, so the "
+        "weights will not be those of a run without the change; every image is still seen once an epoch",
+    )

@@ -1,0 +1,77 @@
+"""Start the processes of one training on this machine, by torch's elastic agent, the one inside torchrun.
+
+The agent gives each process its place in the environment (see processes.py), passes on a signal, and ends all of them
+where one ends. With restarts it then starts them anew, and they go on from the run's last checkpoint.
+"""
+
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Sequence
+
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from gesso.devices import choose_device
+from gesso.errors import UsageError
+from gesso.processes import place
+
+THREADS = "OMP_NUM_THREADS"
+
+
+def launch(arguments: Sequence[str], devices: int, max_restarts: int) -> int:
+    """Run `gesso ARGUMENTS` in `devices` processes that train together. The exit code of the first that failed.
+
+    max_restarts: how often all are started anew after one was killed or failed.
+    """
+    # Each failure has told its reason already, in the process that failed.
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    os.environ.setdefault(THREADS, str(max(1, (os.cpu_count() or 1) // devices)))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=devices,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        max_restarts=max_restarts,
+        monitor_interval=0.1,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "gesso", *arguments)
+    except ChildFailedError as error:
+        _, first = error.get_first_failure()
+        if first.exitcode < 0:
+            name = signal.Signals(-first.exitcode).name
+            print(f"gesso: process {first.local_rank} of {devices} was killed by {name}", file=sys.stderr)
+            return 1
+        return first.exitcode
+    except SignalException:
+        return 130
+    return 0
+
+
+def starts(devices: int, max_restarts: int, device: str) -> bool:
+    """Whether this process is to `launch` others, rather than being one of them or training alone.
+
+    UsageError where this machine has not so many devices of the kind that `--device` asks for.
+    """
+    if devices < 1:
+        raise UsageError(f"--devices {devices}: must be 1 or more")
+    if max_restarts < 0:
+        raise UsageError(f"--max-restarts {max_restarts}: must be 0 or more")
+    here = place(os.environ)
+    if here.size > 1:
+        if devices not in (1, here.size):
+            raise UsageError(f"--devices {devices}: a launcher started {here.size} processes already; leave it out")
+        return False
+    if devices == 1:
+        if max_restarts:
+            raise UsageError("--max-restarts: only several processes are restarted; give --devices too")
+        return False
+    choose_device(device, devices - 1)
+    return True

@@ -1,0 +1,213 @@
+"""The processes that train one run together: who they are, and the few things that they say to one another.
+
+Gesso does not wrap networks for data parallelism. Every process holds the same weights, takes its own images, and
+averages gradients with the others between the backward pass and the optimizer's step, in one message (see
+`Model.descend`); batch norm's running statistics follow once a step. So a step may run a network several times, freeze
+it, or leave it out, all of which CycleGAN does and wrappers forbid, and after every step the weights, the optimizers
+and the statistics of all processes are equal to the last bit: whatever one of them saves is everyone's.
+
+Who starts the processes does not matter: `--devices`, torchrun, `accelerate launch` and Slurm's srun all leave their
+mark in the environment, which `place` reads.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from gesso.devices import facts
+from gesso.errors import ProcessError, UsageError
+from gesso.progress import mute
+
+T = TypeVar("T")
+
+PATIENCE = timedelta(days=2)
+"""How long a process waits for the others, one of which may be decoding a large data set. One that died is noticed at
+once, by its closed connection."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where this process stands among those that train together."""
+
+    rank: int = 0
+    size: int = 1
+    """Number of processes."""
+    local_rank: int = 0
+    """Number among the processes of this machine, and of its device."""
+    host: str = ""
+    """Name of the machine at which the processes meet; empty: the environment has its MASTER_ADDR and MASTER_PORT."""
+    port: int = 0
+    restarts: int = 0
+    """How often the launcher has started these processes anew."""
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the process that writes, prints and draws for all."""
+        return self.rank == 0
+
+
+def place(environment: Mapping[str, str]) -> Place:
+    """The place that a launcher has put into `environment`; that of a process alone where none has.
+
+    UsageError where what it says is not whole.
+    """
+    if int(environment.get("WORLD_SIZE", "1")) > 1:  # torchrun, and so --devices, accelerate launch and Kubeflow
+        rank, size = int(environment.get("RANK", "-1")), int(environment["WORLD_SIZE"])
+        missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in environment]
+        if missing:
+            raise UsageError(f"WORLD_SIZE is {size}, but {', '.join(missing)} is not set: start gesso with torchrun")
+        restarts = int(environment.get("TORCHELASTIC_RESTART_COUNT", "0"))
+        return Place(rank, size, int(environment.get("LOCAL_RANK", "0")), restarts=restarts)
+    # Inside a job but outside of srun, a shell has the job's size too; only a step of it is one of many.
+    if "SLURM_STEP_ID" in environment and int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        return Place(
+            rank=int(environment["SLURM_PROCID"]),
+            size=int(environment["SLURM_STEP_NUM_TASKS"]),
+            local_rank=int(environment["SLURM_LOCALID"]),
+            host=first_host(environment["SLURM_STEP_NODELIST"]),
+            # Any port will do that all tasks of a step agree on, and that two jobs on one machine do not share.
+            port=10_000 + int(environment["SLURM_JOB_ID"]) % 50_000,
+        )
+    return Place()
+
+
+def first_host(nodes: str) -> str:
+    """The first machine of a Slurm list such as gpu[07-09,12],login1: gpu07."""
+    found = re.match(r"([^\[,]+)(?:\[([^\],-]+)[^\]]*\])?([^,]*)", nodes)
+    return f"{found[1]}{found[2] or ''}{found[3]}" if found else nodes
+
+
+class World:
+    """The processes that train together. `ALONE`, the usual world, has only this one.
+
+    rank, size, main  as in `Place`
+    """
+
+    def __init__(self, where: Place | None = None, control: dist.ProcessGroup | None = None) -> None:
+        self.place = where or Place()
+        self.rank, self.size, self.main = self.place.rank, self.place.size, self.place.main
+        # On the host, beside the devices' own group: what is said there never waits for a device.
+        self._control = control
+        self._asked: tuple[Tensor, Any] | None = None
+
+    def gather(self, value: T) -> list[T]:
+        """The `value` of every process, in the order of their ranks, in every process."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        with _talking():
+            dist.all_gather_object(values, value, group=self._control)
+        return values
+
+    def from_main(self, value: T) -> T:
+        """The main process's `value`, in every process."""
+        if self.size == 1:
+            return value
+        values = [value]
+        with _talking():
+            dist.broadcast_object_list(values, src=0, group=self._control)
+        return values[0]
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Put the mean over all processes into `tensors`, float of any shape, all on one device."""
+        if self.size == 1 or not tensors:
+            return
+        # One message instead of hundreds: latency, not bandwidth, is what small tensors cost.
+        flat = torch.cat([tensor.detach().reshape(-1).float() for tensor in tensors])
+        with _talking():
+            dist.all_reduce(flat)
+        flat /= self.size
+        parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+        with torch.no_grad():
+            for tensor, part in zip(tensors, parts, strict=True):
+                tensor.copy_(part.view(tensor.shape))
+
+    def equalise(self, tensors: Sequence[Tensor]) -> None:
+        """Put the main process's values into `tensors`."""
+        if self.size > 1:
+            with torch.no_grad(), _talking():
+                for tensor in tensors:
+                    dist.broadcast(tensor, src=0)
+
+    def any(self, here: bool) -> bool:
+        """Whether `here` was true in some process at the call before this one, which answers without waiting.
+
+        Every process gets the same answer at the same call, so that all of them stop at the same step.
+        """
+        if self.size == 1:
+            return here
+        answer = False
+        if self._asked:
+            flag, work = self._asked
+            with _talking():
+                work.wait()
+            answer = bool(flag)
+        flag = torch.tensor(int(here))
+        with _talking():
+            self._asked = flag, dist.all_reduce(flag, dist.ReduceOp.MAX, group=self._control, async_op=True)
+        return answer
+
+    @contextlib.contextmanager
+    def main_first(self) -> Iterator[None]:
+        """The main process goes through the block alone, the others after it: they find what it made, such as a cache,
+        and where it fails they end without a word."""
+        if not self.main:
+            self.meet()
+        yield
+        if self.main:
+            self.meet()
+
+    def meet(self) -> None:
+        """Wait for all processes."""
+        if self.size > 1:
+            with _talking():
+                dist.barrier(group=self._control)
+
+
+ALONE = World()
+_joined = ALONE
+
+
+@contextlib.contextmanager
+def joined(kind: str) -> Iterator[World]:
+    """The world that a launcher made this process a part of, on devices of `kind`, until the end of the block.
+
+    Processes other than the main one say nothing inside but their errors. In a world that was joined already, it is
+    that one. UsageError where the processes cannot talk on such devices, ProcessError where one of them ends.
+    """
+    global _joined
+    here = place(os.environ)
+    if here.size == 1 or _joined is not ALONE:
+        yield _joined
+        return
+    backend = facts(torch.device(kind)).collectives
+    if not backend:
+        raise UsageError(f"--device {kind}: several processes cannot train together on it; use one")
+    address = f"tcp://{here.host}:{here.port}" if here.host else "env://"
+    with _talking():
+        dist.init_process_group(backend, address, rank=here.rank, world_size=here.size, timeout=PATIENCE)
+        control = dist.new_group(backend="gloo", timeout=PATIENCE)
+    try:
+        _joined = World(here, control)
+        with contextlib.nullcontext() if here.main else mute():
+            yield _joined
+    finally:
+        _joined = ALONE
+        dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _talking() -> Iterator[None]:
+    """What fails inside fails because another process is gone: backends say so with a plain RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ProcessError(f"another process of this training has ended ({str(error).splitlines()[0]})") from error
