@@ -5,7 +5,7 @@ import math
 import numpy as np
 from fake_run import fake_metrics
 
-from gesso.engine.figures import MARKS, Clock, better, curves, smooth, tables, thin
+from gesso.engine.figures import MARKS, Clock, better, curves, small_charts, smooth, tables, thin
 from gesso.engine.judging.generation import BASELINE
 
 # -- scores -----------------------------------------------------------------------------------------------------
@@ -28,6 +28,22 @@ def test_a_baseline_that_wins_is_marked_and_said() -> None:
     (table,) = tables({"rows": rows})
     assert [[best for _, best in row.cells] for row in table.rows] == [[False, True], [True, False]]
     assert table.verdict == "Beats every baseline in PSNR, but not in L1."
+
+
+def test_which_way_is_better_is_the_judges_word_before_the_names() -> None:
+    rows = [
+        {"direction": "AtoB", "method": "gesso", "loss": 0.2, "purity": 0.2},
+        {"direction": "AtoB", "method": "mean target", "loss": 0.1, "purity": 0.1},
+    ]
+    (table,) = tables({"rows": rows, "better": {"AtoB/loss": "higher", "AtoB/purity": "lower"}})
+    assert table.columns == [("loss", "higher"), ("purity", "lower")]
+    assert table.verdict == "Beats every baseline in loss, but not in purity."
+    charts = small_charts(
+        [{"kind": "metric", "images": 8, "time": 0.0, "scores": {"AtoB/purity": 0.2}}],
+        Clock(4, 8, 2),
+        {"AtoB/purity": "lower"},
+    )
+    assert charts[0]["better"] == "lower"
 
 
 def test_an_equal_score_is_not_a_win() -> None:

@@ -54,6 +54,11 @@ def test_the_runs_own_scores_are_written_with_strict_json(streets_run: Path) -> 
 
     metrics = json.loads((streets_run / "metrics.json").read_text(), parse_constant=refuse)
     assert {row["method"] for row in metrics["rows"]} == {"gesso", "input copied", "mean target"}
+    assert metrics["better"] == {
+        f"{way}/{name}": better
+        for way in ("AtoB", "BtoA")
+        for name, better in {"L1": "lower", "PSNR": "higher", "SSIM": "higher"}.items()
+    }
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ known by name alone, so that one page serves every model.
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 from gesso.engine.runlog import Record
@@ -26,7 +27,8 @@ BETTER = {
     "higher": {"psnr", "ssim", "accuracy", "acc", "iou", "miou", "top", "top1", "top5", "is", "f1"}
     | {"precision", "recall", "density", "coverage"},
 }
-"""The words in a score's name that tell which way is better."""
+"""The words in a score's name that tell which way is better, where nothing else does: in a run's first epochs, before
+its metrics.json is written, and in that of an older gesso."""
 SPREAD = " std"
 """The end of a score's name that is the standard deviation of the score without it: KID std."""
 TRAINING = "training"
@@ -97,8 +99,20 @@ class Table:
     verdict: str
 
 
-def better(score: str) -> str | None:
-    """'lower' or 'higher': which is better for a score of this name; None where the name does not tell."""
+Ways = Mapping[str, str]
+"""'lower' or 'higher', by the names of scores as the judge calls them: AtoB/L1, FID."""
+
+
+def ways_of(metrics: dict[str, Any]) -> Ways:
+    """What the judge itself says is better, from metrics.json."""
+    told = metrics.get("better")
+    return {str(name): str(way) for name, way in told.items()} if isinstance(told, dict) else {}
+
+
+def better(score: str, ways: Ways = MappingProxyType({})) -> str | None:
+    """'lower' or 'higher': which is better for this score; None where neither `ways` nor its name tells."""
+    if ways.get(score) in BETTER:
+        return ways[score]
     words = set(re.split(r"[^a-z0-9]+", score.lower()))
     return next((way for way, names in BETTER.items() if words & names), None)
 
@@ -108,21 +122,23 @@ def tables(metrics: dict[str, Any]) -> list[Table]:
     listed = metrics.get("rows")
     rows = [r for r in listed if isinstance(r, dict)] if isinstance(listed, list) else []
     directions = dict.fromkeys(str(r.get("direction", "")) for r in rows)
-    return [_table(d, [r for r in rows if str(r.get("direction", "")) == d]) for d in directions]
+    ways = ways_of(metrics)
+    return [_table(d, [r for r in rows if str(r.get("direction", "")) == d], ways) for d in directions]
 
 
-def _table(direction: str, rows: list[dict[str, Any]]) -> Table:
+def _table(direction: str, rows: list[dict[str, Any]], ways: Ways) -> Table:
     there = dict.fromkeys(key for row in rows for key in row if not math.isnan(number(row[key])))
     names = [name for name in there if not is_spread(name, there)]
     marks = [row for row in rows if str(row.get("method")) in MARKS]
     rivals = [row for row in rows if row not in marks]
-    best = {name: _best_of(rivals, name) for name in names}
+    columns = [(name, better(f"{direction}/{name}" if direction else name, ways)) for name in names]
+    best = {name: _best_of(rivals, name, way) for name, way in columns}
     shown = []
     for row in rows:
         cells = [(_spread(row, name), row in rivals and number(row.get(name)) == best[name]) for name in names]
         shown.append(Row(str(row.get("method", "")), row.get("method") == OURS, cells))
     verdict = " ".join([_verdict(rivals, best), *(_mark(row, names) for row in marks)]).strip()
-    return Table(direction, [(name, better(name)) for name in names], shown, verdict)
+    return Table(direction, columns, shown, verdict)
 
 
 def is_spread(name: str, names: Iterable[str]) -> bool:
@@ -140,10 +156,10 @@ def _spread(row: dict[str, Any], name: str) -> str:
     return f"{value:.{decimals}f} ± {spread:.{decimals}f}"
 
 
-def _best_of(rows: list[dict[str, Any]], name: str) -> float | None:
+def _best_of(rows: list[dict[str, Any]], name: str, way: str | None) -> float | None:
     """The best value of a score among `rows`; None where fewer than two of them have it."""
     values = [number(row[name]) for row in rows if name in row]
-    return _best(values, better(name)) if len(values) > 1 else None
+    return _best(values, way) if len(values) > 1 else None
 
 
 def _mark(row: dict[str, Any], names: list[str]) -> str:
@@ -171,14 +187,14 @@ def _verdict(rows: list[dict[str, Any]], best: dict[str, float | None]) -> str:
     return f"Beats every baseline in {_listed(won, 'and')}{but}."
 
 
-def progress(log: list[Record], clock: Clock) -> list[dict[str, Any]]:
+def progress(log: list[Record], clock: Clock, ways: Ways = MappingProxyType({})) -> list[dict[str, Any]]:
     """The scores measured while training: name, which way is better, the best and when, the last."""
     rows = []
     measured = curves(log, "metric", "scores")
     for name, points in measured.items():
         if is_spread(name, measured):
             continue
-        way = better(name)
+        way = better(name, ways)
         best = _best([value for _, value in points], way)
         when = next((clock.label(images) for images, value in points if value == best), "")
         last = digits(points[-1][1])
@@ -279,7 +295,7 @@ def main_chart(log: list[Record], clock: Clock) -> dict[str, Any]:
     return chart("Losses", lines, clock, noisy=True)
 
 
-def small_charts(log: list[Record], clock: Clock) -> list[dict[str, Any]]:
+def small_charts(log: list[Record], clock: Clock, ways: Ways = MappingProxyType({})) -> list[dict[str, Any]]:
     """What a discriminator believes; each score, its directions together and the training's beside it; then the
     learning rates and the speed."""
     losses, measured = curves(log, "loss", "losses"), curves(log, "metric", "scores")
@@ -298,8 +314,10 @@ def small_charts(log: list[Record], clock: Clock) -> list[dict[str, Any]]:
     for name, points in losses.items():
         if score := _trained(name):
             scores.setdefault(score, {})[TRAINING] = points
+    directed = {name.rpartition("/")[2]: way for name, way in ways.items()}  # the same in every direction
     for score, lines in scores.items():
-        charts.append(chart(score, lines, clock, noisy=TRAINING in lines, way=better(score), spread=spreads.get(score)))
+        way = better(score, directed)
+        charts.append(chart(score, lines, clock, noisy=TRAINING in lines, way=way, spread=spreads.get(score)))
     if rates := curves(log, "loss", "lr"):
         charts.append(chart("Learning rate", rates, clock))
     speed = [(r["images"], number(r["images_per_second"])) for r in log if "images_per_second" in r]

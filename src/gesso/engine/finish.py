@@ -47,6 +47,7 @@ def score(
         "images": found.images,
         "split": judge.split,
         "rows": rows,
+        "better": {name: "higher" if higher else "lower" for name, higher in judge.scored.items()},
         "protocol": "\n".join([*judge.protocol(), arithmetic]),
         **judge.details(),
     }

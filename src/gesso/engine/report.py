@@ -83,7 +83,7 @@ def _page(run: Path, now: float) -> dict[str, Any]:
         "tables": figures.tables(metrics),
         "protocol": _lines(metrics.get("protocol")),
         "scored": [(key, metrics[key]) for key in ("split", "checkpoint") if key in metrics],
-        "progress": figures.progress(log, clock),
+        "progress": figures.progress(log, clock, figures.ways_of(metrics)),
         "sheets": sheets,
         "pictures": pictures,
         "gallery": _gallery(run / "samples" / "gallery"),
@@ -93,7 +93,7 @@ def _page(run: Path, now: float) -> dict[str, Any]:
         "data": {
             "unit": clock.unit,
             "losses": figures.main_chart(log, clock),
-            "small": figures.small_charts(log, clock),
+            "small": figures.small_charts(log, clock, figures.ways_of(metrics)),
             "sheets": sheets,
             "pictures": pictures,
         },
