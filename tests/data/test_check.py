@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hostile import write_hostile_files
+from toy_shards import picture, write_shards, write_tar
 
 from gesso.data.check import Report, check, format_report
 from gesso.data.images import read_image, write_image
+from gesso.data.layouts import WHOLE, Laid
 from gesso.errors import BadImage, DataError
 
 RNG = np.random.default_rng(0)
@@ -28,7 +30,7 @@ def test_a_sound_set_has_no_findings(tmp_path: Path) -> None:
         put(tmp_path / f"train/{i}.png")
     report = check(tmp_path)
     assert report.findings == ()
-    assert report.images == 4 and report.splits == {"train": "pairs"}
+    assert report.images == 4 and report.layouts == {"train": Laid("pairs", {"pairs": 4})}
     assert report.sizes == {(16, 8): 4} and report.modes == {"RGB 8-bit": 4}
 
 
@@ -69,6 +71,50 @@ def test_odd_files_are_found(tmp_path: Path, name: str, make: object, reason: st
     (finding,) = check(tmp_path).findings
     assert finding.severity == "odd" and reason in finding.reason
     assert finding.path.name == name
+
+
+@pytest.mark.parametrize(
+    ("names", "laid"),
+    [
+        (["train/0.png", "val/0.png"], {"train": Laid("pairs", {"pairs": 1}), "val": Laid("pairs", {"pairs": 1})}),
+        (["A/train/0.png", "B/train/0.png"], {"train": Laid("folders", {"A": 1, "B": 1})}),
+        (["A/0.png", "B/0.png"], {"train": Laid("folders", {"A": 1, "B": 1})}),
+        (["trainA/0.png", "trainA/1.png", "trainB/0.png"], {"train": Laid("unpaired", {"A": 2, "B": 1})}),
+        (["train/cat/0.png", "train/dog/x/0.png"], {"train": Laid("classes", {"cat": 1, "dog": 1})}),
+        (["berlin/0.png", "paris/1.png", "2.png"], {WHOLE: Laid("images", {"image": 3})}),
+    ],
+)
+def test_layouts_are_told_as_training_finds_them(names: list[str], laid: dict[str, Laid], tmp_path: Path) -> None:
+    for name in names:
+        put(tmp_path / name)
+    assert check(tmp_path).layouts == laid
+
+
+def test_images_of_odd_widths_are_no_pairs(tmp_path: Path) -> None:
+    for i in range(4):
+        put(tmp_path / f"train/{i}.png", width=15)
+    report = check(tmp_path)
+    assert report.layouts == {"train": Laid("images", {"image": 4})} and report.findings == ()
+
+
+def test_shards_are_read_whole(tmp_path: Path) -> None:
+    write_shards(tmp_path, "train", shards=2, each=4)
+    write_tar(tmp_path / "val-000000.tar", {"0.png": picture(0), "0.cls": b"0", "1.png": b"torn", "1.cls": b"1"})
+    report = check(tmp_path)
+    counts = {str(class_): count for class_, count in enumerate((2, 2, 2, 1, 1))}
+    assert report.layouts == {"train": Laid("shards", counts, 2), "val": Laid("shards", {"0": 1, "1": 1}, 1)}
+    assert report.bad == 1 and report.sizes == {(6, 4): 9}
+    lines = format_report(report).splitlines()
+    assert any(line.startswith(f"bad  {tmp_path}/val-000000.tar:1: ") for line in lines)
+    assert "layout   train: 2 shards (5 classes, 8 images), val: 1 shard (2 classes, 2 images)" in lines
+
+
+def test_the_report_says_what_trains_on_the_layout(tmp_path: Path) -> None:
+    for name in ("train/cat/0.png", "train/dog/0.png"):
+        put(tmp_path / name)
+    lines = format_report(check(tmp_path)).splitlines()
+    assert "layout   train: class folders (2 classes, 2 images)" in lines
+    assert any(line.startswith("for      densenet") for line in lines)
 
 
 def test_a_set_of_varied_sizes_is_not_odd(tmp_path: Path) -> None:
@@ -120,4 +166,4 @@ def test_every_damaged_file_that_cannot_be_read_is_named(tmp_path: Path) -> None
             unreadable.add(path)
     report = check(tmp_path)
     assert {finding.path for finding in report.findings if finding.severity == "bad"} == unreadable
-    assert len(format_report(report).splitlines()) == len(report.findings) + 6
+    assert len(format_report(report).splitlines()) == len(report.findings) + 7

@@ -4,27 +4,31 @@
 but is seldom meant.
 """
 
-import os
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from gesso.data.folders import LAYOUTS, SPLITS, Layout, checked_root, domains, list_files, match
+import numpy as np
+import platformdirs
+
+from gesso.data.ahead import ahead
+from gesso.data.folders import checked_root, domains, list_files, match
 from gesso.data.images import SUFFIXES, image_format, read_image
+from gesso.data.layouts import READERS, VARIED, Laid, Size, below, layouts
+from gesso.data.shards import ShardSource, is_shards, open_shards, shard_splits
+from gesso.data.sources import Unit
 from gesso.errors import BadImage, DataError
 from gesso.progress import Progress, silent
 
+T = TypeVar("T")
 Severity = Literal["bad", "odd"]
-Size = tuple[int, int]
 
 MODES = {1: "grey", 2: "grey and alpha", 3: "RGB", 4: "RGB and alpha"}
 AREA_FACTOR, ASPECT_FACTOR = 4.0, 2.0  # from the median of the folder
-VARIED = 0.1  # where a larger part of a folder stands out, its sizes simply vary and no file is odd for it
 SHOWN_SIZES = 5
 
 
@@ -39,12 +43,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What `check` found. `files` counts images and others; `sizes` ((width, height)) and `modes` the readable ones."""
+    """What `check` found. `files` counts images and others; `sizes` ((width, height)) and `modes` the readable ones;
+    `layouts` has what training finds, by split."""
 
     root: Path
     files: int
     images: int
-    splits: dict[str, Layout]
+    layouts: dict[str, Laid]
     sizes: Counter[Size]
     modes: Counter[str]
     findings: tuple[Finding, ...]
@@ -74,31 +79,67 @@ class _Seen:
 
 
 def check(root: Path, max_pixels: int = 100_000_000, workers: int = 0, progress: Progress = silent) -> Report:
-    """Reads every file below `root` in `workers` threads (0: one a core). `progress` hears of (files done, in all).
+    """Reads every file below `root`, or every image in its shards, in `workers` threads (0: one a core). `progress`
+    hears of (files or images done, in all).
 
-    Files that cannot be read are findings. DataError only where there is no such folder, or no image in it.
+    Images that cannot be read are findings. DataError only where there is no such folder, no image in it, or a shard
+    that is damaged itself.
     """
+    shards = is_shards(str(root))
+    if shards and not root.is_dir():  # one shard, or the names of several
+        return _check_shards(root, max_pixels, workers, progress)
     checked_root(root)
     files = list_files(root)
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if shards and not images:
+        return _check_shards(root, max_pixels, workers, progress)
     if not images:
         raise DataError(f"{root}: no images in this folder; images end in {' '.join(SUFFIXES)}")
-    seen = []
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for one in pool.map(partial(_read, max_pixels=max_pixels), files):
-            seen.append(one)
-            progress(len(seen), len(files))
-    layouts = {split: layout for split in SPLITS for layout in reversed(LAYOUTS) if domains(root, split, layout)}
-    findings = [finding for one in seen for finding in one.findings]
+    seen = _each(partial(_read, max_pixels=max_pixels), files, len(files), workers, progress)
     sizes = {one.path: one.size for one in seen if one.size}
-    findings += [*_odd_sizes(sizes), *_odd_halves(root, sizes), *_clashing_names(images), *_unmatched(root, images)]
-    place = {path: index for index, path in enumerate(files)}
+    laid = layouts(root, images, sizes)
+    more = [*_odd_sizes(sizes), *_odd_halves(root, laid, sizes), *_clashing_names(images)]
+    return _report(root, len(files), len(images), laid, seen, [*more, *_unmatched(root, laid, images)])
+
+
+def _check_shards(root: Path, max_pixels: int, workers: int, progress: Progress) -> Report:
+    """As `check`, of tar shards. An index of shards without one is remembered in the user's cache, as in training."""
+    cache = platformdirs.user_cache_path("gesso")
+    sources: dict[str, ShardSource] = {}
+    for split in shard_splits(str(root)):
+        opened = open_shards(str(root), split, cache, channels=None, max_pixels=max_pixels, say=lambda line: None)
+        sources[split] = opened
+    if not sources:
+        raise DataError(f"{root}: no shards of train, val or test here")
+    count = sum(len(source.units) for source in sources.values())
+    units = ((source, unit) for source in sources.values() for unit in source.units)  # a million would fill a gigabyte
+    seen = _each(_sample, units, count, workers, progress)
+    laid = {split: Laid("shards", source.class_counts(), source.shards) for split, source in sources.items()}
+    return _report(root, count, count, laid, seen, [])
+
+
+def _each(
+    work: Callable[[T], "_Seen"], items: Iterable[T], count: int, workers: int, progress: Progress
+) -> list["_Seen"]:
+    seen: list[_Seen] = []
+    for one in ahead(work, items, workers):
+        seen.append(one)
+        progress(len(seen), count)
+    return seen
+
+
+def _report(
+    root: Path, files: int, images: int, laid: dict[str, Laid], seen: Sequence["_Seen"], more: Iterable[Finding]
+) -> Report:
+    """What was `seen`, in its order, and `more` findings beside those of single files."""
+    place = {one.path: index for index, one in enumerate(seen)}
+    findings = [*(finding for one in seen for finding in one.findings), *more]
     return Report(
         root=root,
-        files=len(files),
-        images=len(images),
-        splits=layouts,
-        sizes=Counter(sizes.values()),
+        files=files,
+        images=images,
+        layouts=laid,
+        sizes=Counter(one.size for one in seen if one.size),
         modes=Counter(one.mode for one in seen if one.mode),
         findings=tuple(sorted(findings, key=lambda finding: place[finding.path])),
     )
@@ -109,7 +150,6 @@ def format_report(report: Report) -> str:
     lines = [f"{finding.severity}  {finding.path}: {finding.reason}" for finding in report.findings]
     if lines:
         lines.append("")
-    laid_out = [f"{split} {layout}" for split, layout in report.splits.items()]
     sizes = [f"{width} x {height} ({count})" for (width, height), count in report.sizes.most_common(SHOWN_SIZES)]
     if len(report.sizes) > SHOWN_SIZES:
         sizes.append(f"{len(report.sizes) - SHOWN_SIZES} other sizes")
@@ -119,7 +159,8 @@ def format_report(report: Report) -> str:
         [
             *lines,
             f"{report.root}: {report.images} images" + (f" and {others} other files" if others else ""),
-            f"layout   {', '.join(laid_out) or 'no train, val or test split'}",
+            f"layout   {', '.join(f'{split}: {laid}' for split, laid in report.layouts.items())}",
+            f"for      {READERS[next(iter(report.layouts.values())).kind]}",
             f"sizes    {', '.join(sizes) or 'none readable'}",
             f"samples  {', '.join(modes) or 'none readable'}",
             f"found    {report.bad} bad, {report.odd} odd",
@@ -136,12 +177,27 @@ def _read(path: Path, max_pixels: int) -> _Seen:
         array, kind = read_image(path, max_pixels=max_pixels), image_format(path)
     except BadImage as error:
         return _Seen(path, (Finding(path, "bad", error.reason),))
-    findings = []
-    if kind != promised:
-        findings.append(Finding(path, "odd", f"named {path.suffix}, but its content is {kind}"))
-    if all((part == array[0, 0]).all() for part in (array[0], array)):  # one row first: it nearly always settles it
-        findings.append(Finding(path, "odd", "one colour all over"))
+    belied = kind != promised
+    named = [Finding(path, "odd", f"named {path.suffix}, but its content is {kind}")] if belied else []
+    return _looked_at(path, array, named)
+
+
+def _sample(place: tuple[ShardSource, Unit]) -> _Seen:
+    """One image of a shard."""
+    source, unit = place
+    path = Path(unit.name)
+    try:
+        (array,) = source.decode(unit).values()
+    except BadImage as error:
+        return _Seen(path, (Finding(path, "bad", error.reason),))
+    return _looked_at(path, array, [])
+
+
+def _looked_at(path: Path, array: np.ndarray, findings: list[Finding]) -> _Seen:
+    """What the pixels of the image at `path` tell, besides `findings`."""
     height, width, channels = array.shape
+    if all((part == array[0, 0]).all() for part in (array[0], array)):  # one row first: it nearly always settles it
+        findings = [*findings, Finding(path, "odd", "one colour all over")]
     return _Seen(path, tuple(findings), (width, height), f"{MODES[channels]} {8 * array.itemsize}-bit")
 
 
@@ -173,8 +229,8 @@ def _odd_sizes(sizes: dict[Path, Size]) -> Iterator[Finding]:
             yield from (Finding(path, "odd", reason) for path, reason in odd.items())
 
 
-def _odd_halves(root: Path, sizes: dict[Path, Size]) -> Iterator[Finding]:
-    folders = {folder for split in SPLITS for folder in domains(root, split, "pairs")}
+def _odd_halves(root: Path, laid: Mapping[str, Laid], sizes: Mapping[Path, Size]) -> Iterator[Finding]:
+    folders = {folder for split in laid if laid[split].kind == "pairs" for folder in domains(root, split, "pairs")}
     for path, (width, _) in sizes.items():
         if width % 2 and not folders.isdisjoint(path.parents):
             yield Finding(path, "odd", f"{width} pixels wide: cannot be halved if it holds a pair side by side")
@@ -188,12 +244,12 @@ def _clashing_names(images: Iterable[Path]) -> Iterator[Finding]:
             yield Finding(path, "odd", f"same name as {other.name}: pairs are not clear, and outputs would clash")
 
 
-def _unmatched(root: Path, images: Iterable[Path]) -> Iterator[Finding]:
+def _unmatched(root: Path, laid: Mapping[str, Laid], images: Sequence[Path]) -> Iterator[Finding]:
     """Images of A/ and B/ folders without a partner. They stop pix2pix; CycleGAN needs no partners."""
-    for split in SPLITS:
-        folders = domains(root, split, "folders")
-        if folders:
-            a, b = ([path for path in images if folder in path.parents] for folder in folders)
+    for split in laid:
+        if laid[split].kind == "folders":
+            folders = domains(root, split, "folders")
+            a, b = (below(folder, images) for folder in folders)
             matched = match(a, folders[0], b, folders[1])
             for alone, other in ((matched.only_a, folders[1]), (matched.only_b, folders[0])):
                 yield from (Finding(path, "odd", f"no image of this name in {other}") for path in alone)

@@ -101,6 +101,17 @@ class ShardSource:
             raise DataError(f"{self._place(int(self._rows[i]))} has no class; a sample needs KEY.cls or KEY.json")
         return class_
 
+    @property
+    def shards(self) -> int:
+        """How many shards there are."""
+        return len(self._shards)
+
+    def class_counts(self) -> dict[str, int]:
+        """Images of each class that has any; those without a class are under an empty name."""
+        found, counts = np.unique(self._table.classes[self._rows], return_counts=True)
+        names = ["" if class_ == NO_CLASS else self.classes[class_] for class_ in found.tolist()]
+        return dict(zip(names, counts.tolist(), strict=True))
+
     def without(self, bad: Iterable[str]) -> "ShardSource":
         gone = set(bad)
         keep = [self._place(int(row)) not in gone for row in self._rows]
