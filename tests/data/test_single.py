@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gesso.data.single import class_names, class_splits, open_classes, open_images
+from gesso.data.fits import Whole
+from gesso.data.single import Picked, class_names, class_splits, open_classes, open_images
+from gesso.data.store import open_store
 from gesso.errors import DataError
 from gesso.recipe import BUILTIN_STREETS, ClassData, ImageData
 
@@ -32,6 +34,20 @@ def test_half_of_a_pair_is_an_image(tmp_path: Path) -> None:
     write(tmp_path / "a.png")
     source = open_images(ImageData(root=str(tmp_path), half="left"), "train")
     assert source.decode(source.units[0])["image", 0].shape == (8, 8, 3)
+
+
+def test_picked_images_are_those_of_the_source_and_the_unreadable_ones_among_them_are_left_out(tmp_path: Path) -> None:
+    for i in range(6):
+        Image.fromarray(np.full((4, 4, 3), i, np.uint8)).save(tmp_path / f"{i}.png")
+    data = ImageData(root=str(tmp_path), cache="off", skip_bad=True)
+    picked = Picked(open_images(data, "train"), [1, 3, 5])
+    assert [picked.label(("image", i)) for i in range(3)] == ["1.png", "3.png", "5.png"]
+    for bad in (0, 3):
+        (tmp_path / f"{bad}.png").write_bytes(b"no image")
+    said: list[str] = []
+    store = open_store(picked, Whole(), data, said.append)
+    assert [int(store.get(("image", i)).max()) for i in range(store.source.counts["image"])] == [1, 5]
+    assert "left out 1 of 3 files" in said[-1]
 
 
 def test_hidden_folders_are_no_classes(tmp_path: Path) -> None:
