@@ -14,7 +14,13 @@ from gesso.networks.densenet import DenseNet as Network
 from gesso.networks.initialize import initialize_classifier
 from gesso.recipe import ClassificationLoss, DenseNetRecipe, Optimizer
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN_AND_STD: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "half": ((0.5,), (0.5,)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    # Of CIFAR-10's training images in units of 1/255, as in fb.resnet.torch, on which the paper's own code stands.
+    "cifar": ((125.3 / 255, 123.0 / 255, 113.9 / 255), (63.0 / 255, 62.1 / 255, 66.7 / 255)),
+}
+"""Of each normalisation, mean and standard deviation of the channels of images in [0, 1]."""
 
 
 def classification_loss(loss: ClassificationLoss, logits: Tensor, target: Tensor) -> Tensor:
@@ -46,7 +52,7 @@ class DenseNet(Model):
             memory_efficient=config.memory_efficient,
         )
         super().__init__(recipe, {"net": network})
-        self._mean, self._std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+        self._mean, self._std = (torch.tensor(v).view(1, -1, 1, 1) for v in MEAN_AND_STD[data.normalization])
 
     def initialize_network(self, name: str, network: nn.Module, rng: torch.Generator) -> None:
         initialize_classifier(network, rng)

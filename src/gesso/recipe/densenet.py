@@ -39,8 +39,8 @@ class ClassData(Data):
     """Scoring: the shorter side is resized to this before the centre is cropped; 256 is common too."""
     flip: bool = True
     """Mirror images at random, left to right."""
-    normalization: Literal["half", "imagenet"] = "imagenet"
-    """What the network sees: imagenet: less ImageNet's mean, over its deviation; half: values in [-1, 1]."""
+    normalization: Literal["half", "imagenet", "cifar"] = "imagenet"
+    """What the network sees: imagenet, cifar: less that set's mean, over its deviation; half: values in [-1, 1]."""
 
     def checked(self) -> None:
         super().checked()
@@ -55,8 +55,10 @@ class ClassData(Data):
             raise UsageError(f"--data.aspect {self.aspect[0]:g} {self.aspect[1]:g}: must rise and be more than 0")
         if self.synthetic and self.classes < 2:
             raise UsageError("--data.synthetic: say how many classes with --data.classes")
-        if self.normalization == "imagenet" and self.channels != 3:
-            raise UsageError(f"--data.channels {self.channels}: ImageNet's mean has 3; use --data.normalization half")
+        if self.normalization != "half" and self.channels != 3:
+            raise UsageError(
+                f"--data.channels {self.channels}: the mean of {self.normalization} has 3; use --data.normalization half"
+            )
 
 
 @dataclass(frozen=True)

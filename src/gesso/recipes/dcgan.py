@@ -19,8 +19,9 @@ def dcgan() -> DCGANRecipe:
 
     paper     Radford et al. 2015, section 4
     data      a folder of images
-    cost      see docs/results.md
-    expected  CIFAR-10 (32 px) FID 50.28, StudioGAN's DCGAN with this recipe's losses
+    cost      not measured
+    expected  not measured; published: FID 50.28 by StudioGAN, for its own DCGAN on CIFAR-10 at 32 px: another size and
+              another training than here
     command   gesso train dcgan --data.root photos/
     """
     return DCGANRecipe(
@@ -37,8 +38,8 @@ def dcgan_msls() -> DCGANRecipe:
 
     paper     github.com/DMW2151/msls-dcgan
     data      Mapillary Street-Level Sequences, as `gesso data prepare msls` writes it
-    cost      see docs/results.md
-    expected  no score was published
+    cost      not measured
+    expected  not measured; the origin published no score
     command   gesso train dcgan-msls --data.root photos/
     """
     base = dcgan()
@@ -54,8 +55,8 @@ def dcgan_demo() -> DCGANRecipe:
     """A small DCGAN that draws the built-in streets at 32 px in minutes on a CPU.
 
     data      builtin:streets, rendered as needed
-    cost      see docs/results.md
-    expected  FID and KID fall from checkpoint to checkpoint
+    cost      measured: 5 min of training on one CPU core, and longer for four evaluations
+    expected  measured: FID 285, 180, 174, 161 and KID 0.34, 0.17, 0.16, 0.13 at the four checkpoints, 200 images
     command   gesso train dcgan-demo
     """
     base = dcgan()
