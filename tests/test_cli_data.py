@@ -151,7 +151,7 @@ def test_prepare_imagenet_names_bad_images(gesso: Gesso, tmp_path: Path) -> None
     (tmp_path / "raw" / "train" / "a" / "2.png").write_bytes(b"no image")
     words = ["data", "prepare", "imagenet", tmp_path / "raw", "-o", tmp_path / "out"]
     said = gesso(*words)
-    refused(said, "1 images cannot be read, the first .*2.png.*--skip-bad")
+    refused(said, "1 image cannot be read, the first .*2.png.*--skip-bad")
     assert "2.png" in said.out[0]
     said = gesso(*words, "--skip-bad")
     assert said.code == 0 and said.out[-1] == f"{tmp_path / 'out'}: train 2 (1 files left out)"

@@ -195,6 +195,8 @@ def splits(arguments: Sequence[str]) -> int:
         seed: int = 0,
         how: Literal["copy", "hardlink"] = "copy",
         workers: int = 0,
+        skip_bad: bool = False,
+        max_pixels: int = 100_000_000,
     ) -> dict[str, Any]:
         """Divide the images of a folder, or of class folders, into train/, val/ and test/ by their names.
 
@@ -206,6 +208,8 @@ def splits(arguments: Sequence[str]) -> int:
             seed: Other seeds divide in another way.
             how: Files of their own, or hard links, which take no space.
             workers: Threads; 0 means one a core.
+            skip_bad: Leave unreadable images out and say which, instead of stopping.
+            max_pixels: An image with more counts as unreadable.
         """
         return locals()
 
@@ -214,7 +218,7 @@ def splits(arguments: Sequence[str]) -> int:
     from gesso.progress import Bar
 
     with Bar("dividing") as bar:
-        prepared = prepare_splits(**values, progress=bar.update)
+        prepared = prepare_splits(**values, say=bar.say, progress=bar.update)
     return _told(values["out"], prepared)
 
 

@@ -19,7 +19,7 @@ from gesso.data.folders import list_images
 from gesso.data.images import SUFFIXES
 from gesso.data.prepare.devkit import Truth, read_names, read_truth
 from gesso.data.prepare.packing import PARTS, Encoding, Item, pack, plan
-from gesso.data.prepare.target import SETTINGS, Prepared, checked_target, digest, filling
+from gesso.data.prepare.target import SETTINGS, Prepared, checked_target, digest, filling, tell_bad
 from gesso.data.shards import CLASSES
 from gesso.data.shards_index import INDEX, members, write_index
 from gesso.errors import DataError, UsageError
@@ -28,7 +28,6 @@ from gesso.progress import Progress, Say, silent
 
 TRAIN_TAR, VAL_TAR, DEVKIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
 MANIFEST = "manifest.json"
-_TOLD = 20  # bad images that are told one by one
 
 
 @dataclass(frozen=True)
@@ -88,15 +87,7 @@ def prepare_imagenet(
         ]
         packed = pack(shards, encoding, processes=processes, skip_bad=skip_bad, progress=progress)
         bad = [one for part in packed for one in part.bad]
-        for name, reason in bad[:_TOLD]:
-            say(f"{name}: {reason}")
-        if len(bad) > _TOLD:
-            say(f"… and {len(bad) - _TOLD} more")
-        if bad and not skip_bad:
-            raise DataError(
-                f"{len(bad)} images cannot be read, the first {bad[0][0]}: {bad[0][1]}; mend them, or leave them out "
-                "with --skip-bad, which goes on from here"
-            )
+        tell_bad(bad, skip_bad, say)
         write_atomically(folder / CLASSES, json.dumps({"classes": classes, "names": names}, indent=1))
         manifest = {"settings": settings, "left_out": dict(bad)}
         write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1))

@@ -15,11 +15,12 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from gesso.data.folders import SPLITS, checked_root, list_images
-from gesso.data.prepare.target import Prepared, checked_target, digest, filling, over
+from gesso.data.images import read_image
+from gesso.data.prepare.target import Prepared, checked_target, digest, filling, over, tell_bad
 from gesso.data.prepare.tree import file_size
-from gesso.errors import DataError, UsageError
+from gesso.errors import BadImage, DataError, UsageError
 from gesso.files import disk_errors
-from gesso.progress import Progress, silent
+from gesso.progress import Progress, Say, silent
 
 How = Literal["copy", "hardlink"]
 """copy: files of their own. hardlink: no space used, but changing one changes the original too; same disk only."""
@@ -34,14 +35,18 @@ def prepare_splits(
     seed: int = 0,
     how: How = "copy",
     workers: int = 0,
+    skip_bad: bool = False,
+    max_pixels: int = 100_000_000,
+    say: Say = print,
     progress: Progress = silent,
 ) -> Prepared:
     """Fills `out`/{train,val,test} with the images below `source`, under the names that they have there.
 
     val, test: below 1 a fraction of all images, expected and not exact; from 1 a count in each class folder. Files
-    whose names are not those of images are left out. A try that was ended goes on with the same arguments. UsageError
-    for flags that make no sense, a target that is not empty, or a disk that cannot link; DataError for a source with
-    no images; DiskError for a full disk.
+    whose names are not those of images are left out. Every image is read before any is placed: one that cannot be, or
+    has more than `max_pixels`, is named to `say` and left out if `skip_bad`. A try that was ended goes on with the same
+    arguments. UsageError for flags that make no sense, a target that is not empty, or a disk that cannot link;
+    DataError for a source with no images, or with bad ones and not `skip_bad`; DiskError for a full disk.
     """
     source = source.expanduser()
     checked_root(source)
@@ -51,7 +56,11 @@ def prepare_splits(
     files, ignored = list_images(source)
     if not files:
         raise DataError(f"{source}: no images in this folder")
-    named = {path.relative_to(source).as_posix(): path for path in files}
+    bad = _bad(files, max_pixels, workers, progress)
+    tell_bad([(str(path), reason) for path, reason in bad.items()], skip_bad, say)
+    named = {path.relative_to(source).as_posix(): path for path in files if path not in bad}
+    if not named:
+        raise DataError(f"{source}: none of its {len(files)} images can be read")
     sizes = {name: file_size(path) for name, path in named.items()}
     places = divide(list(named), val, test, seed, _copies(named, sizes, workers))
     settings = {"splits": [str(source.resolve()), val, test, seed, how], "source": digest(sizes.items())}
@@ -60,9 +69,23 @@ def prepare_splits(
         def place(name: str) -> None:
             _place(named[name], folder / places[name] / name, how)
 
-        over(place, list(named), workers, progress)
+        over(place, list(named), workers)
     counts = Counter(places.values())
-    return Prepared({split: counts[split] for split in SPLITS if counts[split]}, ignored)
+    return Prepared({split: counts[split] for split in SPLITS if counts[split]}, ignored + len(bad))
+
+
+def _bad(paths: Sequence[Path], max_pixels: int, workers: int, progress: Progress) -> dict[Path, str]:
+    """Those of `paths` that cannot be read as images, and why."""
+
+    def reason(path: Path) -> str:
+        try:
+            read_image(path, max_pixels=max_pixels)
+        except BadImage as error:
+            return error.reason
+        return ""
+
+    reasons = zip(paths, over(reason, paths, workers, progress), strict=True)
+    return {path: reason for path, reason in reasons if reason}
 
 
 def divide(

@@ -18,14 +18,16 @@ from typing import TypeVar
 import filelock
 
 from gesso.data.ahead import ahead
-from gesso.errors import UsageError
+from gesso.errors import DataError, UsageError
 from gesso.files import disk_errors, sync_folder, write_atomically
-from gesso.progress import Progress, silent
+from gesso.progress import Progress, Say, silent
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 SETTINGS, LOCK = ".settings.json", ".lock"
+_TOLD = 20
+"""Bad images that are named one by one."""
 
 
 @dataclass(frozen=True)
@@ -120,3 +122,16 @@ def over(work: Callable[[T], R], items: Sequence[T], workers: int, progress: Pro
         results.append(result)
         progress(len(results), len(items))
     return results
+
+
+def tell_bad(bad: Sequence[tuple[str, str]], skip_bad: bool, say: Say) -> None:
+    """Names the images, and why each, that cannot be read. DataError unless they are to be left out."""
+    for name, reason in bad[:_TOLD]:
+        say(f"{name}: {reason}")
+    if len(bad) > _TOLD:
+        say(f"… and {len(bad) - _TOLD} more")
+    if bad and not skip_bad:
+        raise DataError(
+            f"{len(bad)} image{'s' * (len(bad) > 1)} cannot be read, the first {bad[0][0]}: {bad[0][1]}; mend or "
+            "remove what is bad, or leave it out with --skip-bad"
+        )
