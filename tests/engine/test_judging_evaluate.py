@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from judged import Means, Squares, saved, saved_segmenter, write_streets
 
-from conftest import toy
+from conftest import toy, write_pairs
 from gesso.engine.score import evaluated_by, score_run
 from gesso.engine.train import train
 from gesso.errors import UsageError
-from gesso.recipe import TranslationEvaluation
+from gesso.recipe import Checkpoints, TranslationEvaluation
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +121,28 @@ def test_a_classifier_is_scored_at_another_shorter_side_without_losing_its_own_s
 def test_a_translators_scores_do_not_know_a_shorter_side(streets_run: Path) -> None:
     with pytest.raises(UsageError, match="--resize 40: only a classifier"):
         score_run(streets_run, device="cpu", precision="fp32", resize=40)
+
+
+@pytest.mark.parametrize(
+    ("splits", "chosen"),
+    [
+        (
+            {"train": 2, "val": 2},
+            "L1 on split val; the split that is scored here, so its scores are a little flattering",
+        ),
+        ({"train": 2, "val": 2, "test": 2}, "L1 on split val"),
+    ],
+)
+def test_the_protocol_says_where_the_split_that_is_scored_chose_the_checkpoint(
+    splits: dict[str, int], chosen: str, tmp_path: Path
+) -> None:
+    root = write_pairs(tmp_path / "pairs", splits)
+    run = train(toy("pix2pix", root, epochs=1), runs=tmp_path / "runs", name="toy").path
+    protocol = json.loads((run / "metrics.json").read_text())["protocol"].splitlines()
+    assert protocol[-1] == f"checkpoint: chosen by AtoB/{chosen}"
+
+
+def test_the_protocol_is_silent_where_no_score_chose_the_checkpoint(pairs: Path, tmp_path: Path) -> None:
+    recipe = toy("pix2pix", pairs, epochs=1, checkpoints=Checkpoints(every=1, best="none"))
+    run = train(recipe, runs=tmp_path / "runs", name="toy").path
+    assert "chosen" not in json.loads((run / "metrics.json").read_text())["protocol"]

@@ -42,15 +42,25 @@ def score(
         rows = judge.rows(device, batch_size=batch_size, progress=bar.update, shard=shard)
     weights = "averaged weights, " if averaged else ""
     arithmetic = f"weights: checkpoint {found.path.name}, {weights}{choices.precision.value} on {device}"
+    protocol = [*judge.protocol(), arithmetic, *how_chosen(found, judge.split)]
     return {
         "checkpoint": found.path.name,
         "images": found.images,
         "split": judge.split,
         "rows": rows,
         "better": {name: "higher" if higher else "lower" for name, higher in judge.scored.items()},
-        "protocol": "\n".join([*judge.protocol(), arithmetic]),
+        "protocol": "\n".join(protocol),
         **judge.details(),
     }
+
+
+def how_chosen(found: Checkpoint, split: str) -> list[str]:
+    """What chose `found`, for the protocol of its scores on `split`; nothing where no score did."""
+    best = found.progress.get("best", {})
+    if best.get("images") != found.images or "split" not in best:  # not the best, or saved before this was written down
+        return []
+    seen = "; the split that is scored here, so its scores are a little flattering" if best["split"] == split else ""
+    return [f"checkpoint: chosen by {best['name']} on split {best['split']}{seen}"]
 
 
 def write_metrics(run: Path, metrics: dict[str, Any]) -> None:

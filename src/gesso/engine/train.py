@@ -166,7 +166,7 @@ def _evaluate(s: Session) -> bool:
     before = s.best.get("value")
     if before is not None and not (value > before if higher else value < before):
         return False
-    s.best = {"name": name, "value": value, "images": s.images}
+    s.best = {"name": name, "value": value, "images": s.images, "split": s.judge.split}
     return True
 
 
