@@ -199,6 +199,10 @@ def joined(kind: str) -> Iterator[World]:
         _joined = World(here, control)
         with contextlib.nullcontext() if here.main else mute():
             yield _joined
+    except ProcessError:
+        if here.main:
+            raise
+        raise SystemExit(ProcessError.exit_code) from None  # one of the processes tells of it
     finally:
         _joined = ALONE
         dist.destroy_process_group()
@@ -210,4 +214,4 @@ def _talking() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise ProcessError(f"another process of this training has ended ({str(error).splitlines()[0]})") from error
+        raise ProcessError("another process of this training has ended; what it said, if anything, is why") from error

@@ -129,6 +129,7 @@ def evaluate(arguments: Sequence[str]) -> int:
         lpips: str = "",
         segmenter: str = "",
         resize: int = 0,
+        devices: int = 1,
     ) -> dict[str, Any]:
         """Score a run beside its baselines, such as the input copied and the mean target, and write metrics.json.
 
@@ -149,14 +150,22 @@ def evaluate(arguments: Sequence[str]) -> int:
             lpips: File of the LPIPS network; empty leaves it to the recipe.
             segmenter: File of the segmenter for label → photo; empty leaves it to the recipe.
             resize: Of a classifier: shorter side before the centre crop; 0 leaves it to the recipe.
+            devices: Processes of this machine that share the images, each on a device of its own.
         """
         return locals()
 
     values = parse(form, arguments, "evaluate", "gesso evaluate runs/pix2pix-facades --split test")
+    from gesso.launching import launch, starts
+    from gesso.processes import place
+
+    devices = values.pop("devices")
+    if starts(devices, 0, values["device"]):
+        return launch(["evaluate", *arguments], devices, 0)
     from gesso.engine.score import score_run
 
     for line in score_run(**values):
-        print(line)
+        if place(os.environ).main:
+            print(line)
     return 0
 
 

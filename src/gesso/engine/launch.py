@@ -18,6 +18,7 @@ from gesso.engine.average import Average
 from gesso.models import build_model
 from gesso.models.base import Model
 from gesso.networks.macs import macs
+from gesso.networks.synchronize import synchronize
 from gesso.processes import ALONE, World
 from gesso.recipe import Precision, Recipe
 
@@ -104,6 +105,9 @@ def prepare(
     device = choices.device.value
     if world.size > 1:
         facts(device).select(device)
+        if model.config.sync_batch_norm:
+            for network in model.networks.values():
+                synchronize(network)
     model.share_gradients = world.average
     facts(device).allow_tf32(choices.precision.value == "tf32")
     if deterministic:

@@ -124,11 +124,12 @@ def read_environment(path: Path) -> dict[str, Any]:
         return {}
 
 
-def write_environment(path: Path, choices: dict[str, Choice[Any]], device: str) -> None:
-    """Versions, machine, commit and every automatic choice with its reason."""
+def write_environment(path: Path, choices: dict[str, Choice[Any]], device: str, processes: int = 1) -> None:
+    """Versions, machine, commit, number of processes, and every automatic choice with its reason."""
     content = {
         **versions(),
         "device": device,
+        "processes": processes,
         "commit": _commit(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

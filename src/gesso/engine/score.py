@@ -8,11 +8,13 @@ from typing import Any
 from gesso.devices import choose_device
 from gesso.engine.finish import score, table, write_metrics
 from gesso.engine.judging import REPORT, open_judge
+from gesso.engine.judging.shard import shard_of
 from gesso.engine.launch import ready_model
 from gesso.engine.report import write_report
 from gesso.engine.runs import read_environment, read_recipe
 from gesso.engine.state import find_checkpoint
 from gesso.errors import UsageError, spelling
+from gesso.processes import joined
 from gesso.progress import say
 from gesso.recipe import DenseNetRecipe, Precision, Recipe, TranslationRecipe
 from gesso.restoring import restore
@@ -45,7 +47,8 @@ def score_run(
 
     The run's own score (best checkpoint, held-out split, the recipe's data, mode and scores) also goes to metrics.json
     and the report; any other is only shown. The last seven, where they are not empty, are in place of the fields of
-    those names in the recipe's evaluation. resize: of a classifier, the shorter side before the centre crop.
+    those names in the recipe's evaluation. resize: of a classifier, the shorter side before the centre crop. Where a
+    launcher started several processes, each scores its share and all of them return the whole table.
     """
     found = find_checkpoint(run, checkpoint)
     recipe = read_recipe(run)
@@ -60,20 +63,22 @@ def score_run(
     if data_root:
         asked = dataclasses.replace(asked, data=dataclasses.replace(asked.data, root=data_root))
     trained_in = _arithmetic_of(run, device)
-    model, choices = ready_model(asked, device, trained_in if precision == "auto" else precision)
-    own = own and trained_in in ("auto", choices.precision.value)
-    judge = open_judge(model, REPORT if split == "auto" else split, say)
-    scored = score(found, judge, choices, batch_size)
-    if own:
-        write_metrics(run, scored)
-        write_report(run)
-    return table(scored)
+    with joined(choose_device(device).value.type) as world:
+        model, choices = ready_model(asked, device, trained_in if precision == "auto" else precision, world)
+        own = own and trained_in in ("auto", choices.precision.value)
+        with world.main_first():
+            judge = open_judge(model, REPORT if split == "auto" else split, say)
+        scored = score(found, judge, choices, batch_size, shard_of(world))
+        if own and world.main:
+            write_metrics(run, scored)
+            write_report(run)
+        return table(scored)
 
 
 def _arithmetic_of(run: Path, device: str) -> Precision:
-    """The arithmetic that the run was trained and scored in, where it was on this very device; else auto."""
+    """The arithmetic that the run was trained and scored in, where it was on such a device; else auto."""
     chosen = read_environment(run).get("choices", {})
-    if chosen.get("device", {}).get("value") != str(choose_device(device).value):
+    if chosen.get("device", {}).get("value", "").partition(":")[0] != choose_device(device).value.type:
         return "auto"
     precision: Precision = chosen["precision"]["value"]
     return precision

@@ -100,7 +100,7 @@ def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) ->
     if found:
         state.restore(model, average, found, world.rank)
     elif world.main:
-        write_environment(run, choices.as_dict(), str(choices.device.value))
+        write_environment(run, choices.as_dict(), str(choices.device.value), world.size)
     world.equalise(tensors_of(model, average))
     images = found.images if found else 0
     narrator = Narrator(run, recipe, accelerator, images, total, world)

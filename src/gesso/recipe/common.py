@@ -147,6 +147,8 @@ class Recipe:
     """Seed of weights, order, augmentation, dropout and whatever else is drawn at random."""
     deterministic: bool = False
     """Refuse operations whose result can differ from run to run."""
+    sync_batch_norm: bool = False
+    """Batch norm over the images of all processes, instead of each process by its own."""
     schedule: Schedule = field(default_factory=Schedule)
     ema: float = 0.0
     """Weight averaging: half-life in images of an exponential moving average of the weights; 0 is off."""
