@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 
 from conftest import toy
-from gesso.engine.track import LINES, Meter, Moment, Narrator
+from gesso.engine.track import LINES, Meter, Moment, Narrator, line_due
 from gesso.models.dcgan import DCGAN
 from gesso.recipes import RECIPES
 
@@ -26,6 +26,29 @@ def test_the_line_of_the_log_is_the_references(model: str) -> None:
     read = {"losses": {"G_GAN": 0.91234, "G_L1": math.nan}, "seconds_per_image": 0.3171, "data_seconds_per_image": 0.0}
     line = LINES[model](Moment(900, per_epoch=400, batch_size=4, epochs=10), read)
     assert line == "(epoch: 3, iters: 100, time: 0.317, data: 0.000) G_GAN: 0.912 G_L1: nan"
+
+
+@pytest.mark.parametrize(("images", "place"), [(4, "1, iters: 4"), (12, "1, iters: 12"), (16, "2, iters: 6")])
+def test_a_translators_step_counts_in_the_epoch_in_which_it_begins(images: int, place: str) -> None:
+    read = {"losses": {}, "seconds_per_image": 0.0, "data_seconds_per_image": 0.0}
+    line = LINES["pix2pix"](Moment(images, per_epoch=10, batch_size=4, epochs=1), read)
+    assert line.startswith(f"(epoch: {place}, ")
+
+
+def test_a_line_is_due_by_images_and_at_the_end_of_each_epoch_and_of_the_run() -> None:
+    steps = [(before, before + 4) for before in range(0, 28, 4)]
+    due = [now for before, now in steps if line_due(before, now, every=8, per_epoch=10, total=25)]
+    assert due == [8, 12, 16, 20, 24, 28]
+    assert [now for before, now in steps if line_due(before, now, every=1000, per_epoch=10, total=25)] == [12, 20, 28]
+
+
+def test_the_epoch_of_a_score_is_no_later_than_the_last(
+    capsys: pytest.CaptureFixture[str], pairs: Path, tmp_path: Path
+) -> None:
+    narrator = Narrator(tmp_path, toy("pix2pix", pairs, epochs=1), Accelerator(cpu=True), 0, 24)
+    narrator.scores(32, 32 / 24, {"AtoB/L1": 0.5})
+    narrator.close()
+    assert capsys.readouterr().out.startswith("(epoch: 1.0, evaluation) AtoB/L1: 0.5000")
 
 
 def dcgan_losses(**more: float) -> dict[str, Any]:

@@ -88,9 +88,20 @@ class Moment:
     epochs: float
 
 
+def line_due(before: int, now: int, every: int, per_epoch: int, total: int) -> bool:
+    """Whether the step from `before` to `now` images is followed by a line of the log: one is due each `every` images,
+    at the end of each epoch, and at the end of the run, so that the shortest run has one."""
+    passed = any(now // images > before // images for images in (every, per_epoch))
+    return passed or now >= total
+
+
 def translation_line(at: Moment, read: dict[str, Any]) -> str:
-    """(epoch: 1, iters: 100, time: 0.317, data: 0.002) G_GAN: 0.912 …; epochs from 1, images, seconds an image."""
-    epoch = (at.images - 1) // at.per_epoch
+    """(epoch: 1, iters: 100, time: 0.317, data: 0.002) G_GAN: 0.912 …; epochs from 1, images, seconds an image.
+
+    The epoch is the one in which the newest step began: a run of 1 epoch ends in its first, though the last step may
+    have more images than were left of it.
+    """
+    epoch = max(0, at.images - at.batch_size) // at.per_epoch
     losses = " ".join(f"{name}: {value:.3f}" for name, value in read["losses"].items())
     return (
         f"(epoch: {epoch + 1}, iters: {at.images - epoch * at.per_epoch}, time: {read['seconds_per_image']:.3f}, "
@@ -259,6 +270,7 @@ class Narrator:
         self._scalars(values, images)
 
     def scores(self, images: int, epoch: float, scores: dict[str, float]) -> None:
+        epoch = min(epoch, self._recipe.epochs)  # the last step may go beyond
         text = " ".join(f"{name}: {value:.4f}" for name, value in scores.items())
         self.bar.say(f"(epoch: {epoch:.1f}, evaluation) {text}")
         self.record("metric", images, scores=scores)
