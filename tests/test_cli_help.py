@@ -15,6 +15,7 @@ import pytest
 from commands import Gesso, refused
 from gesso import cli
 from gesso.commands import data, prepare
+from gesso.commands.train import TrainOptions
 from gesso.parsing import one_line
 from gesso.recipe import Recipe
 from gesso.recipes import RECIPES
@@ -91,7 +92,8 @@ def test_every_field_of_a_recipe_is_a_flag_and_the_other_way_round(name: str, ge
     fields -= {"--recipe", "--data.names"}  # which a run writes down, and nobody types
     shown = set(re.findall(r"--[a-z][\w.-]*", text))
     negated = {flag for flag in shown if re.sub(r"(--|\.)no-", r"\1", flag) in shown - {flag}}
-    assert shown - negated - {"--help", "--runs", "--name", "--overwrite"} == fields
+    run = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(TrainOptions)} - {"--recipe"}
+    assert shown - negated - {"--help"} == fields | run
 
 
 @pytest.fixture
@@ -175,11 +177,16 @@ def test_where_a_run_goes(gesso: Gesso, trained: list[tuple[Recipe, dict[str, An
 @pytest.mark.parametrize(
     ("words", "pattern"),
     [
-        ("paint", r"paint: no such command; there are train, resume"),
+        ("mosaic", r"mosaic: no such command; there are train, resume"),
+        ("Trian", r"Trian: no such command, perhaps you meant train; there are train, resume"),
+        ("pix2pix", r"pix2pix: no such command, perhaps you meant gesso train pix2pix; there are"),
         ("train", r"train: name a recipe; there are pix2pix"),
-        ("train pix3pix", r"train pix3pix: no such recipe; there are pix2pix"),
+        ("train vgg", r"train vgg: no such recipe; there are pix2pix"),
+        ("train pix3pix", r"train pix3pix: no such recipe, perhaps you meant pix2pix; there are pix2pix"),
         ("data", r"data: name a command; there are synth, check"),
         ("data mend", r"data mend: no such command; there are synth, check"),
+        ("data chek", r"data chek: no such command, perhaps you meant check; there are synth, check"),
+        ("data fetch facade", r"data fetch facade: no such set, perhaps you meant facades; there are"),
         (
             "train pix2pix --data.rot x",
             r": --data.rot is not recognised, perhaps you meant --data.root; see gesso train",

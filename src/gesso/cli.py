@@ -15,7 +15,7 @@ from gesso.commands.data import data
 from gesso.commands.table import Command, listed
 from gesso.commands.train import demo, evaluate, resume, train
 from gesso.commands.use import classify, compare_dumps, doctor, sample, translate
-from gesso.errors import GessoError, UsageError
+from gesso.errors import GessoError, UsageError, perhaps
 from gesso.recipes import RECIPES
 
 COMMANDS: dict[str, Command] = {
@@ -55,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(gesso.__version__)
             return 0
         if name not in COMMANDS:
-            raise UsageError(f"{name}: no such command; there are {', '.join(COMMANDS)}")
+            meant = f", perhaps you meant gesso train {name}" if name in RECIPES else perhaps(name, COMMANDS)
+            raise UsageError(f"{name}: no such command{meant}; there are {', '.join(COMMANDS)}")
         return COMMANDS[name](rest)
     except SystemExit as stop:  # tyro has shown a command's help
         return int(stop.code or 0)

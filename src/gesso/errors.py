@@ -13,7 +13,8 @@ the file, and how to mend it. Our own mistakes are `assert`s and keep their trac
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -34,6 +35,12 @@ def spelling(names: Mapping[str, str]) -> Iterator[None]:
         yield
     finally:
         _SPELT.reset(token)
+
+
+def perhaps(word: str, known: Iterable[str]) -> str:
+    """For a message, what may have been meant by `word`: ", perhaps you meant …", or nothing where none is like it."""
+    like = difflib.get_close_matches(word.lower(), list(known), n=1)
+    return f", perhaps you meant {like[0]}" if like else ""
 
 
 class GessoError(Exception):

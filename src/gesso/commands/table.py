@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gesso.errors import UsageError
+from gesso.errors import UsageError, perhaps
 
 Command = Callable[[Sequence[str]], int]
 """Takes the words behind its name and gives the exit code. The first line of its docstring is its line in a list."""
@@ -25,5 +25,5 @@ def call(group: str, commands: Mapping[str, Command], arguments: Sequence[str], 
         print(f"gesso {group} COMMAND --help lists the options.\n\nExample: {example}")
         return 0
     if name not in commands:
-        raise UsageError(f"{group} {name}: no such command; there are {', '.join(commands)}")
+        raise UsageError(f"{group} {name}: no such command{perhaps(name, commands)}; there are {', '.join(commands)}")
     return commands[name](rest)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from gesso.commands.flags import Arithmetic, BatchSize, Flag, Run
 from gesso.commands.table import listed
-from gesso.errors import UsageError
+from gesso.errors import UsageError, perhaps
 from gesso.parsing import parse
 from gesso.recipe import Recipe
 from gesso.recipes import RECIPES
@@ -44,7 +44,7 @@ def train(arguments: Sequence[str]) -> int:
         print("Example: gesso train pix2pix --data.root datasets/facades --direction BtoA -b 1 -e 200")
         return 0
     if name not in RECIPES:
-        raise UsageError(f"train {name}: no such recipe; there are {', '.join(RECIPES)}")
+        raise UsageError(f"train {name}: no such recipe{perhaps(name, RECIPES)}; there are {', '.join(RECIPES)}")
     recipe = RECIPES[name]()
     form = dataclasses.make_dataclass(
         "Train", [("recipe", Annotated[type(recipe), Flag(name="")])], bases=(TrainOptions,)

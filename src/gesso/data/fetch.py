@@ -23,7 +23,7 @@ import filelock
 
 from gesso.data.folders import splits
 from gesso.data.unpack import unpack
-from gesso.errors import DataError, DiskError, UsageError
+from gesso.errors import DataError, DiskError, UsageError, perhaps
 from gesso.files import disk_errors, sync_folder, write_atomically
 from gesso.progress import Progress, Say, silent
 
@@ -136,7 +136,7 @@ def fetch(
     server cannot be reached, or sends what is no data set or is not what was fetched first; DiskError.
     """
     if name not in SETS:
-        raise UsageError(f"data fetch {name}: no such set; there are {', '.join(SETS)}")
+        raise UsageError(f"data fetch {name}: no such set{perhaps(name, SETS)}; there are {', '.join(SETS)}")
     url, target = _mirrored(SETS[name].url, mirror), out / name
     if existing == "refuse" and (target.exists() or target.is_symlink()):
         raise UsageError(f"{target} is there already and is not overwritten; remove it or name another --out")
