@@ -82,20 +82,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 _SMALLER = {
-    "cyclegan": "--batch-size, --data.crop-size or --generator.ngf",
-    "pix2pix": "--batch-size, --data.crop-size or --generator.ngf",
-    "dcgan": "--batch-size, --data.image-size or --networks.ngf",
-    "densenet": "--batch-size or --data.image-size, or --network.memory-efficient",
     "evaluate": "--batch-size",
     "translate": "--batch-size, or --resize large pictures",
     "classify": "--batch-size",
 }
-"""By model, for its training, or by command: what takes less memory."""
+"""What takes less memory, by command; of training, the recipe says it."""
 
 
 def _mend(name: str, rest: Sequence[str]) -> str:
     """What helps where memory ran out in a command."""
-    smaller = _SMALLER.get(RECIPES[rest[0]]().model if name == "train" else name)
+    smaller = RECIPES[rest[0]]().smaller if name == "train" else _SMALLER.get(name)
     return f"use a smaller {smaller}" if smaller else "close other programs, or use a machine with more"
 
 

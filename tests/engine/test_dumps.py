@@ -22,8 +22,7 @@ from gesso.engine.launch import Choices, prepare
 from gesso.errors import DataError, UsageError
 from gesso.models import build_model
 from gesso.models.base import Model
-from gesso.recipe import DenseNetRecipe
-from gesso.recipe.densenet import Dumping
+from gesso.recipe import DenseNetRecipe, Dumping
 
 FILE = "dumps/step-000001.safetensors"
 

@@ -12,26 +12,27 @@ import torch
 from accelerate import Accelerator
 
 from conftest import toy
-from gesso.engine.track import LINES, Meter, Moment, Narrator, line_due
+from gesso.engine.track import LINES, Meter, Moment, Narrator, generation_line, line_due, loss_line
 from gesso.models.dcgan import DCGAN
+from gesso.recipe import Kind
 from gesso.recipes import RECIPES
 
 
 def test_every_model_has_its_line() -> None:
-    assert set(LINES) == {recipe().model for recipe in RECIPES.values()}
+    assert set(LINES) == {recipe().kind for recipe in RECIPES.values()}
 
 
-@pytest.mark.parametrize("model", ["cyclegan", "pix2pix", "densenet"])
-def test_the_line_of_the_log_is_the_references(model: str) -> None:
+@pytest.mark.parametrize("kind", ["translator", "classifier"])
+def test_the_line_of_the_log_is_the_references(kind: Kind) -> None:
     read = {"losses": {"G_GAN": 0.91234, "G_L1": math.nan}, "seconds_per_image": 0.3171, "data_seconds_per_image": 0.0}
-    line = LINES[model](Moment(900, per_epoch=400, batch_size=4, epochs=10), read)
+    line = LINES[kind](Moment(900, per_epoch=400, batch_size=4, epochs=10), read)
     assert line == "(epoch: 3, iters: 100, time: 0.317, data: 0.000) G_GAN: 0.912 G_L1: nan"
 
 
 @pytest.mark.parametrize(("images", "place"), [(4, "1, iters: 4"), (12, "1, iters: 12"), (16, "2, iters: 6")])
 def test_a_translators_step_counts_in_the_epoch_in_which_it_begins(images: int, place: str) -> None:
     read = {"losses": {}, "seconds_per_image": 0.0, "data_seconds_per_image": 0.0}
-    line = LINES["pix2pix"](Moment(images, per_epoch=10, batch_size=4, epochs=1), read)
+    line = loss_line(Moment(images, per_epoch=10, batch_size=4, epochs=1), read)
     assert line.startswith(f"(epoch: {place}, ")
 
 
@@ -58,18 +59,23 @@ def dcgan_losses(**more: float) -> dict[str, Any]:
 
 
 def test_the_line_of_dcgan_is_the_fields() -> None:
-    line = LINES["dcgan"](Moment(64, per_epoch=50_000, batch_size=64, epochs=25), dcgan_losses())
+    line = generation_line(Moment(64, per_epoch=50_000, batch_size=64, epochs=25), dcgan_losses())
     assert line == "[0/25][0/782] Loss_D: 1.3862 Loss_G: 0.7012 D(x): 0.5011 D(G(z)): 0.4987 / 0.4752"
 
 
 def test_what_else_dcgan_loses_follows() -> None:
-    line = LINES["dcgan"](Moment(64, per_epoch=128, batch_size=64, epochs=1), dcgan_losses(R1=0.01))
+    line = generation_line(Moment(64, per_epoch=128, batch_size=64, epochs=1), dcgan_losses(R1=0.01))
     assert line.endswith("D(G(z)): 0.4987 / 0.4752 R1: 0.0100")
+
+
+def test_a_generator_without_a_discriminator_has_its_own_losses_alone() -> None:
+    line = generation_line(Moment(64, per_epoch=128, batch_size=64, epochs=1), {"losses": {"loss": 0.5}})
+    assert line == "[0/1][0/2] loss: 0.5000"
 
 
 def test_steps_are_counted_within_the_epoch_in_which_they_begin() -> None:
     def place(images: int, epochs: float = 2) -> str:
-        line = LINES["dcgan"](Moment(images, per_epoch=10, batch_size=4, epochs=epochs), dcgan_losses())
+        line = generation_line(Moment(images, per_epoch=10, batch_size=4, epochs=epochs), dcgan_losses())
         return line.split(" ")[0]
 
     assert [place(n) for n in (4, 8, 12, 16, 20)] == [

@@ -33,7 +33,7 @@ from gesso.engine.launch import Choices
 from gesso.errors import DataError, UsageError
 from gesso.files import disk_errors, write_atomically
 from gesso.models.base import Model, Networks
-from gesso.recipe.densenet import Dumping
+from gesso.recipe import Dumping
 
 FOLDER = "dumps"
 KINDS = ("activation", "gradient", "weight")

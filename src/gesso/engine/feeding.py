@@ -1,4 +1,4 @@
-"""What each model is trained on: the images, found good before the first step, and the stream of batches from them."""
+"""What each kind of model is trained on: images, found good before the first step, and a stream of batches of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from gesso.data.sources import Source, open_source
 from gesso.data.store import Fit, Store, open_store, training_fit
 from gesso.data.stream import Stream
 from gesso.models.base import Model
-from gesso.models.dcgan import DCGAN
-from gesso.models.densenet import DenseNet
+from gesso.models.classification import Classifier
+from gesso.models.generation import Generator
 from gesso.models.translation import Translator
 from gesso.processes import Place
 from gesso.progress import Bar, Say
-from gesso.recipe import Data
+from gesso.recipe import Data, Kind
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Feed:
 
 def open_feed(model: Model, say: Say) -> Feed:
     """The training images of `model`'s recipe. DataError where they are missing or cannot be read."""
-    return FEEDS[model.config.model](model, say)
+    return FEEDS[model.config.kind](model, say)
 
 
 def _translation(model: Translator, say: Say) -> Feed:
@@ -57,7 +57,7 @@ def _translation(model: Translator, say: Say) -> Feed:
     return Feed(max(store.source.counts.values()), stream)
 
 
-def _images(model: DCGAN, say: Say) -> Feed:
+def _images(model: Generator, say: Say) -> Feed:
     recipe, data = model.config, model.config.data
     fit, view = image_fit(data)
     store = _opened(open_images(data, "train"), fit, data, say)
@@ -79,7 +79,7 @@ def _images(model: DCGAN, say: Say) -> Feed:
     return Feed(store.source.counts[ROLE], stream)
 
 
-def _classes(model: DenseNet, say: Say) -> Feed:
+def _classes(model: Classifier, say: Say) -> Feed:
     recipe, data = model.config, model.config.data
     fit, view = class_fit(data)
     with Bar(f"reading {data.train_split}", 1) as bar:
@@ -109,9 +109,9 @@ def _opened(source: Source, fit: Fit, data: Data, say: Say) -> Store:
         return open_store(source, fit, data, say, bar.update)
 
 
-FEEDS: dict[str, Callable[[Any, Say], Feed]] = {
-    "cyclegan": _translation,
-    "dcgan": _images,
-    "densenet": _classes,
-    "pix2pix": _translation,
+FEEDS: dict[Kind, Callable[[Any, Say], Feed]] = {
+    "translator": _translation,
+    "generator": _images,
+    "classifier": _classes,
 }
+"""What each kind of model is trained on."""

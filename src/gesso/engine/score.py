@@ -16,7 +16,7 @@ from gesso.engine.state import find_checkpoint
 from gesso.errors import UsageError, spelling
 from gesso.processes import joined
 from gesso.progress import say
-from gesso.recipe import DenseNetRecipe, Precision, Recipe, TranslationRecipe
+from gesso.recipe import ClassificationRecipe, Precision, Recipe, TranslationRecipe
 from gesso.restoring import restore
 
 FLAGS = ("metrics", "inception", "lpips", "segmenter", "classes", "labels", "images")
@@ -86,7 +86,7 @@ def _arithmetic_of(run: Path, device: str) -> Precision:
 
 def resized(recipe: Recipe, resize: int) -> Recipe:
     """`recipe`, a classifier's, with images scored at another shorter side; UsageError where it is none."""
-    if not isinstance(recipe, DenseNetRecipe):
+    if not isinstance(recipe, ClassificationRecipe):
         raise UsageError(
             f"--resize {resize}: only a classifier's images are resized before a crop, not a {recipe.model}'s"
         )

@@ -23,7 +23,7 @@ from gesso.models import build_model
 from gesso.models.base import Model, Networks
 from gesso.processes import World
 from gesso.progress import say, tell
-from gesso.recipe import DenseNetRecipe, Recipe
+from gesso.recipe import ClassificationRecipe, Recipe
 
 
 @dataclass
@@ -80,7 +80,7 @@ def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) ->
     """
     began = time.monotonic()
     model = build_model(recipe)
-    dumper = Dumper(model, run, recipe.dump if isinstance(recipe, DenseNetRecipe) and world.main else None)
+    dumper = Dumper(model, run, recipe.dump if isinstance(recipe, ClassificationRecipe) and world.main else None)
     with world.main_first():
         judge = open_judge(model, "auto", tell)
         best_score(recipe, judge)  # refused before the first step

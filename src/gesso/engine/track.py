@@ -26,7 +26,7 @@ from gesso.errors import UsageError
 from gesso.files import write_atomically
 from gesso.processes import ALONE, World
 from gesso.progress import Bar
-from gesso.recipe import Recipe
+from gesso.recipe import Kind, Recipe
 from gesso.restoring import flat
 
 
@@ -95,7 +95,7 @@ def line_due(before: int, now: int, every: int, per_epoch: int, total: int) -> b
     return passed or now >= total
 
 
-def translation_line(at: Moment, read: dict[str, Any]) -> str:
+def loss_line(at: Moment, read: dict[str, Any]) -> str:
     """(epoch: 1, iters: 100, time: 0.317, data: 0.002) G_GAN: 0.912 …; epochs from 1, images, seconds an image.
 
     The epoch is the one in which the newest step began: a run of 1 epoch ends in its first, though the last step may
@@ -109,27 +109,28 @@ def translation_line(at: Moment, read: dict[str, Any]) -> str:
     )
 
 
-def dcgan_line(at: Moment, read: dict[str, Any]) -> str:
+def generation_line(at: Moment, read: dict[str, Any]) -> str:
     """[0/25][0/782] Loss_D: 1.3862 Loss_G: 0.7012 D(x): 0.5011 D(G(z)): 0.4987 / 0.4752, before / after G's step.
 
-    Epoch and step are counted from 0, by the first image of the newest step; other losses follow.
+    Epoch and step are counted from 0, by the first image of the newest step; other losses follow, and one that the
+    model has not is left out.
     """
     epoch, image = divmod(at.images - at.batch_size, at.per_epoch)
     steps = math.ceil(at.per_epoch / at.batch_size)
     losses = {name: f"{value:.4f}" for name, value in read["losses"].items()}
-    before, after = losses.pop("D(G(z))_1"), losses.pop("D(G(z))_2")
-    shown = {name: losses.pop(name) for name in ("Loss_D", "Loss_G", "D(x)")} | {"D(G(z))": f"{before} / {after}"}
+    first = {name: losses.pop(name) for name in ("Loss_D", "Loss_G", "D(x)") if name in losses}
+    beliefs = [losses.pop(name) for name in ("D(G(z))_1", "D(G(z))_2") if name in losses]
+    shown = first | ({"D(G(z))": " / ".join(beliefs)} if beliefs else {})
     text = " ".join(f"{name}: {value}" for name, value in (shown | losses).items())
     return f"[{epoch}/{math.ceil(at.epochs)}][{image // at.batch_size}/{steps}] {text}"
 
 
-LINES: dict[str, Callable[[Moment, dict[str, Any]], str]] = {
-    "cyclegan": translation_line,
-    "dcgan": dcgan_line,
-    "densenet": translation_line,
-    "pix2pix": translation_line,
+LINES: dict[Kind, Callable[[Moment, dict[str, Any]], str]] = {
+    "translator": loss_line,
+    "generator": generation_line,
+    "classifier": loss_line,
 }
-"""The line of the log for each model."""
+"""The line of the log for each kind of model."""
 
 
 class Trackers:
@@ -253,7 +254,7 @@ class Narrator:
 
     def losses(self, images: int, per_epoch: int, read: dict[str, Any], rates: dict[str, float]) -> None:
         moment = Moment(images, per_epoch, self._step, self._recipe.epochs)
-        self.bar.say(LINES[self._recipe.model](moment, read))
+        self.bar.say(LINES[self._recipe.kind](moment, read))
         self.record(
             "loss",
             images,

@@ -4,9 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gesso.models.base import Batch, Model, Networks, frozen, parameters_of, remember_rates
+from gesso.models.base import Batch, Networks, frozen, parameters_of, remember_rates
 from gesso.models.diffaugment import augment
 from gesso.models.gan import fake_loss, fooling_loss, real_loss
+from gesso.models.generation import Generator
 from gesso.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from gesso.networks.initialize import initialize
 from gesso.recipe import DCGANRecipe, GANOptimizer
@@ -23,7 +24,7 @@ def gradient_penalty(images: Tensor, judged: Tensor) -> Tensor:
     return gradient.float().square().sum((1, 2, 3)).mean() / 2
 
 
-class DCGAN(Model):
+class DCGAN(Generator):
     """One generator and one discriminator; every option beyond the paper is off in the recipe `dcgan`."""
 
     config: DCGANRecipe
@@ -32,6 +33,7 @@ class DCGAN(Model):
 
     def __init__(self, recipe: DCGANRecipe) -> None:
         data, config = recipe.data, recipe.networks
+        self.latent = config.latent
         super().__init__(
             recipe,
             {
@@ -49,10 +51,6 @@ class DCGAN(Model):
             "G": _optimizer(self.networks["G"], config, config.generator_lr, fused),
             "D": _optimizer(self.networks["D"], config, config.discriminator_lr, fused),
         }
-
-    def noise(self, count: int, device: torch.device) -> Tensor:
-        """Latent vectors from torch's global generator: count×latent, N(0, 1)."""
-        return torch.randn(count, self.config.networks.latent, device=device)
 
     def train_step(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
         real = batch["image"]
@@ -90,7 +88,7 @@ class DCGAN(Model):
     def inputs(self) -> dict[str, Tensor]:
         data = self.config.data
         image = torch.empty(1, data.channels, data.image_size, data.image_size, device="meta")
-        return {"G": torch.empty(1, self.config.networks.latent, device="meta"), "D": image}
+        return {"G": torch.empty(1, self.latent, device="meta"), "D": image}
 
     def forward_passes(self) -> dict[str, float]:
         # D: forward and backward to its input for G; forward and both backwards on real and on fake for itself.

@@ -8,19 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gesso.models.base import Batch, Model, Networks, remember_rates
+from gesso.models.base import Batch, Networks, remember_rates
+from gesso.models.classification import Classifier
 from gesso.models.mixing import cutmix, mixup
 from gesso.networks.densenet import DenseNet as Network
 from gesso.networks.initialize import initialize_classifier
 from gesso.recipe import ClassificationLoss, DenseNetRecipe, Optimizer
-
-MEAN_AND_STD: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "half": ((0.5,), (0.5,)),
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    # Of CIFAR-10's training images in units of 1/255, as in fb.resnet.torch, on which the paper's own code stands.
-    "cifar": ((125.3 / 255, 123.0 / 255, 113.9 / 255), (63.0 / 255, 62.1 / 255, 66.7 / 255)),
-}
-"""Of each normalisation, mean and standard deviation of the channels of images in [0, 1]."""
 
 
 def classification_loss(loss: ClassificationLoss, logits: Tensor, target: Tensor) -> Tensor:
@@ -28,8 +21,8 @@ def classification_loss(loss: ClassificationLoss, logits: Tensor, target: Tensor
     return F.cross_entropy(logits, target, label_smoothing=loss.label_smoothing)
 
 
-class DenseNet(Model):
-    """One network; `train_step` takes {"image", "label"}."""
+class DenseNet(Classifier):
+    """One network."""
 
     config: DenseNetRecipe
     gains_from_channels_last = True
@@ -37,7 +30,6 @@ class DenseNet(Model):
 
     def __init__(self, recipe: DenseNetRecipe) -> None:
         data, config = recipe.data, recipe.network
-        self.classes = len(data.names) or data.classes
         network = Network(
             blocks=config.blocks,
             growth=config.growth,
@@ -45,14 +37,13 @@ class DenseNet(Model):
             bottleneck=config.bottleneck,
             compression=config.compression,
             dropout=config.dropout,
-            classes=self.classes,
+            classes=len(data.class_names),
             channels=data.channels,
             stem=config.stem,
             norm_eps=config.norm_eps,
             memory_efficient=config.memory_efficient,
         )
         super().__init__(recipe, {"net": network})
-        self._mean, self._std = (torch.tensor(v).view(1, -1, 1, 1) for v in MEAN_AND_STD[data.normalization])
 
     def initialize_network(self, name: str, network: nn.Module, rng: torch.Generator) -> None:
         initialize_classifier(network, rng)
@@ -76,14 +67,6 @@ class DenseNet(Model):
             return images, labels
         mix, alpha = ways[int(rng.integers(len(ways)))]
         return mix(images, labels, self.classes, alpha)
-
-    def normalized(self, images: Tensor) -> Tensor:
-        """N×C×H×W in [-1, 1] as the network wants them."""
-        if self.config.data.normalization == "half":
-            return images
-        if self._mean.device != images.device:  # once, since a copy to a device waits for it
-            self._mean, self._std = self._mean.to(images.device), self._std.to(images.device)
-        return ((images + 1) / 2 - self._mean) / self._std
 
     def predict(self, batch: Batch, networks: Networks | None = None) -> dict[str, Tensor]:
         """{"image"} to {"logits": N×K}."""

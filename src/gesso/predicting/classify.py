@@ -23,9 +23,9 @@ from gesso.engine.runs import read_recipe
 from gesso.engine.state import find_checkpoint, load_for_use
 from gesso.errors import BadImage, UsageError
 from gesso.models.base import Model, using
-from gesso.predicting.sampling import other_use
+from gesso.predicting.uses import other_use
 from gesso.progress import say
-from gesso.recipe import ClassData, DenseNetRecipe, Precision
+from gesso.recipe import ClassData, ClassificationRecipe, Precision
 
 READERS = min(8, os.cpu_count() or 1)
 
@@ -53,13 +53,13 @@ def classify_folder(
             raise UsageError(f"{flag} {value}: must be 1 or more")
     found = find_checkpoint(run, checkpoint)
     recipe = read_recipe(run)
-    if not isinstance(recipe, DenseNetRecipe):
-        raise UsageError(other_use(run, recipe, "classify", DenseNetRecipe.model))
+    if not isinstance(recipe, ClassificationRecipe):
+        raise UsageError(other_use(run, recipe, "classifier"))
     paths = _pictures(inputs)
     model, choices = ready_model(recipe, device, precision)
     averaged = load_for_use(model, found)
     say(f"{found.path.name}{' (averaged)' if averaged else ''}, {_told(choices.device)}, {_told(choices.precision)}")
-    names = recipe.data.names or tuple(str(i) for i in range(recipe.data.classes))
+    names = recipe.data.class_names
     return _records(
         model, recipe.data, names, paths, min(top, len(names)), batch_size, choices.device.value, max_pixels
     )

@@ -29,6 +29,7 @@ from gesso.files import disk_errors
 from gesso.models.base import using
 from gesso.models.translation import Translation, Translator
 from gesso.networks.anysize import crop, pad
+from gesso.predicting.uses import other_use
 from gesso.progress import Bar, say
 from gesso.recipe import Direction, Precision, TranslationRecipe
 
@@ -100,7 +101,7 @@ def translate_folder(
     found = find_checkpoint(run, checkpoint)
     recipe = read_recipe(run)
     if not isinstance(recipe, TranslationRecipe):
-        raise UsageError(f"{run}: a {recipe.model} does not translate; translate wants a cyclegan or a pix2pix")
+        raise UsageError(other_use(run, recipe, "translator"))
     jobs, skipped = _jobs(inputs, out, suffix, existing)
     coarse = choose_precision(precision, choose_device(device).value).value != "fp32"
     fine = precision == "auto" and coarse and _sixteen_bits_through(jobs, max_pixels)

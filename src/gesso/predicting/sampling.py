@@ -25,10 +25,12 @@ from gesso.engine.sheets import GAP, grid
 from gesso.engine.state import find_checkpoint, load_for_use
 from gesso.errors import CheckpointError, UsageError
 from gesso.files import disk_errors, write_atomically
-from gesso.models.base import Model, using
+from gesso.models.base import using
+from gesso.models.generation import Generator
 from gesso.models.latents import latents
+from gesso.predicting.uses import other_use
 from gesso.progress import Bar, say
-from gesso.recipe import DCGANRecipe, Precision, Recipe
+from gesso.recipe import GenerationRecipe, Precision
 
 BATCH = 64
 WALK_MS, PROGRESS_MS, LAST_MS = 50, 250, 1500
@@ -39,14 +41,7 @@ CAPTION = 14
 PALETTE_PIXELS = 2**15
 """Pixels of a film, from all its frames, from which its colours are chosen."""
 
-USES = {"cyclegan": "translate", "pix2pix": "translate", "dcgan": "sample", "densenet": "classify"}
-"""The command that uses each model."""
 STILL, FILM = (".png", ".webp"), (".gif", ".webp")
-
-
-def other_use(run: Path, recipe: Recipe, command: str, wanted: str) -> str:
-    """What to say where `run` is not of the one model that `command` is for."""
-    return f"{run}: a {recipe.model}, which is used with `gesso {USES[recipe.model]}`; {command} wants a {wanted}"
 
 
 @dataclass(frozen=True)
@@ -54,13 +49,13 @@ class Task:
     """What was asked for, and the generator to do it."""
 
     run: Path
-    recipe: DCGANRecipe
+    recipe: GenerationRecipe
     out: Path
     count: int
     seed: int
     frames: int
     columns: int
-    model: Model
+    model: Generator
     device: torch.device
 
     def images(self, noise: Tensor) -> Tensor:
@@ -73,7 +68,7 @@ class Task:
 
     def noise(self) -> Tensor:
         """count×latent."""
-        return latents(self.seed, range(self.count), self.recipe.networks.latent)
+        return latents(self.seed, range(self.count), self.model.latent)
 
     @property
     def size(self) -> int:
@@ -114,9 +109,10 @@ def sample_run(
             raise UsageError(f"--{flag} {value}: must be {least} or more")
     found = find_checkpoint(run, checkpoint)
     recipe = read_recipe(run)
-    if not isinstance(recipe, DCGANRecipe):
-        raise UsageError(other_use(run, recipe, "sample", DCGANRecipe.model))
+    if not isinstance(recipe, GenerationRecipe):
+        raise UsageError(other_use(run, recipe, "generator"))
     model, choices = ready_model(recipe, device, precision)
+    assert isinstance(model, Generator)
     averaged = load_for_use(model, found)
     say(f"{choices.device.value} ({choices.device.reason}), {choices.precision.value} ({choices.precision.reason})")
     task = Task(run, recipe, out, count, seed, frames, columns, model, choices.device.value)

@@ -1,18 +1,21 @@
 """The typed configuration of a run, and its life as JSON.
 
-To add a model's recipe, write its file here and its line in the table.
+A model's recipe is a file here, on top of its kind's (translation, generation or classification), and a line in the
+table.
 """
 
 import json
 import typing
 
 from gesso.errors import CheckpointError
+from gesso.recipe.classification import ClassData, ClassificationRecipe, Dumping
 from gesso.recipe.common import (
     BUILTIN_STREETS,
     Checkpoints,
     Data,
     Evaluation,
     GANMode,
+    Kind,
     Precision,
     Recipe,
     Schedule,
@@ -22,32 +25,16 @@ from gesso.recipe.common import (
     as_value,
     differences,
 )
-from gesso.recipe.dcgan import (
-    MOST_OF_TRAINING,
-    DCGANLoss,
-    DCGANNetworks,
-    DCGANRecipe,
-    GANOptimizer,
-    GenerationEvaluation,
-    ImageData,
-)
-from gesso.recipe.densenet import (
-    ClassData,
-    ClassificationLoss,
-    DenseNetRecipe,
-    DenseNetwork,
-    Dumping,
-    Optimizer,
-)
+from gesso.recipe.cyclegan import CycleGANLoss, CycleGANRecipe
+from gesso.recipe.dcgan import DCGANLoss, DCGANNetworks, DCGANRecipe, GANOptimizer
+from gesso.recipe.densenet import ClassificationLoss, DenseNetRecipe, DenseNetwork, Optimizer
+from gesso.recipe.generation import MOST_OF_TRAINING, GenerationEvaluation, GenerationRecipe, ImageData
+from gesso.recipe.pix2pix import Pix2PixLoss, Pix2PixRecipe
 from gesso.recipe.translation import (
     Adam,
-    CycleGANLoss,
-    CycleGANRecipe,
     Direction,
     Discriminator,
     Generator,
-    Pix2PixLoss,
-    Pix2PixRecipe,
     TranslationData,
     TranslationEvaluation,
     TranslationRecipe,
@@ -56,11 +43,11 @@ from gesso.restoring import restore
 
 __all__ = [
     "BUILTIN_STREETS", "MOST_OF_TRAINING", "RECIPE_TYPES", "Adam", "Checkpoints", "ClassData", "ClassificationLoss",
-    "CycleGANLoss", "CycleGANRecipe", "DCGANLoss", "DCGANNetworks", "DCGANRecipe", "Data", "DenseNetRecipe",
-    "DenseNetwork", "Direction", "Discriminator", "Dumping", "Evaluation", "GANMode", "GANOptimizer",
-    "GenerationEvaluation", "Generator", "ImageData", "Optimizer", "Pix2PixLoss", "Pix2PixRecipe", "Precision",
-    "Recipe", "Schedule", "Switch", "Tracking", "TranslationData", "TranslationEvaluation", "TranslationRecipe",
-    "as_flag", "as_value", "differences", "from_json",
+    "ClassificationRecipe", "CycleGANLoss", "CycleGANRecipe", "DCGANLoss", "DCGANNetworks", "DCGANRecipe", "Data",
+    "DenseNetRecipe", "DenseNetwork", "Direction", "Discriminator", "Dumping", "Evaluation", "GANMode", "GANOptimizer",
+    "GenerationEvaluation", "GenerationRecipe", "Generator", "ImageData", "Kind", "Optimizer", "Pix2PixLoss",
+    "Pix2PixRecipe", "Precision", "Recipe", "Schedule", "Switch", "Tracking", "TranslationData",
+    "TranslationEvaluation", "TranslationRecipe", "as_flag", "as_value", "differences", "from_json",
 ]  # fmt: skip
 
 RECIPE_TYPES: dict[str, type[Recipe]] = {

@@ -25,6 +25,8 @@ BUILTIN_STREETS = "builtin:streets"
 Precision = Literal["auto", "fp32", "tf32", "bf16"]
 Switch = Literal["auto", "on", "off"]
 GANMode = Literal["lsgan", "vanilla", "hinge"]
+Kind = Literal["translator", "generator", "classifier"]
+"""What a model does: images from images, images from noise, the class of an image."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,11 @@ class Recipe:
     """What every model's recipe has."""
 
     model: ClassVar[str]
+    """Name of the model in the tables."""
+    kind: ClassVar[Kind]
+    """What the model does: by this it is fed, judged, logged and used."""
+    smaller: ClassVar[str]
+    """The flags that save memory: what stands after "use a smaller" where it ran out."""
 
     recipe: tyro.conf.Suppress[str]
     """Name of the recipe this one came from."""

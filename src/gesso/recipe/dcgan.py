@@ -3,39 +3,11 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self
 
-from gesso.errors import UsageError, flag
-from gesso.recipe.common import Data, Evaluation, GANMode, Recipe, channels, not_negative, positive, share
+from gesso.errors import UsageError
+from gesso.recipe.common import GANMode, not_negative, positive, share
+from gesso.recipe.generation import GenerationRecipe
 
 Policy = Literal["color", "translation", "cutout"]
-GenerationMetric = Literal["FID", "KID", "precision", "recall", "density", "coverage"]
-
-
-@dataclass(frozen=True)
-class ImageData(Data):
-    """A folder of images, and how they become a batch."""
-
-    half: Literal["whole", "left", "right"] = "whole"
-    """Use one half of every image: the photos of a set of pairs."""
-    image_size: int = 64
-    """Side in pixels of the images that are made: 32, 64 or 128."""
-    channels: int = 3
-    """Channels of an image, 1 to 4."""
-    preprocess: Literal["resize_and_crop", "shift_and_crop"] = "resize_and_crop"
-    """resize_and_crop: shorter side to image_size, then the centre; shift_and_crop: the MSLS variant's."""
-    crop: int = 256
-    """shift_and_crop: side of the centre crop, before it is resized to image_size."""
-    shift: float = 0.2
-    """shift_and_crop: shift left or right at random, by at most this share of the width."""
-    flip: bool = False
-    """resize_and_crop: mirror images at random, left to right."""
-
-    def checked(self) -> None:
-        super().checked()
-        channels({"--data.channels": self.channels})
-        positive({"--data.crop": self.crop})
-        share({"--data.shift": self.shift})
-        if self.image_size not in (32, 64, 128):
-            raise UsageError(f"--data.image-size {self.image_size}: must be 32, 64 or 128")
 
 
 @dataclass(frozen=True)
@@ -88,33 +60,16 @@ class GANOptimizer:
     """Clip the gradient's norm to this in each phase; 0 does not clip."""
 
 
-MOST_OF_TRAINING = 10_000
-"""Images to make and to compare with where the training split is scored and no number is asked for."""
-
-
-@dataclass(frozen=True)
-class GenerationEvaluation(Evaluation):
-    """Scores of generated images during training."""
-
-    metrics: tuple[GenerationMetric, ...] = ("FID", "KID")
-    """Distances between made and real images, over the features of Inception."""
-    images: int = 0
-    """Images to make and to compare with at most; 0: as many as the split has, 10000 where it is the training's."""
-    inception: str = ""
-    """File of the Inception network; empty: the installed one (pip install gesso[fid])."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class DCGANRecipe(Recipe):
+class DCGANRecipe(GenerationRecipe):
     """Images from noise."""
 
     model: ClassVar[str] = "dcgan"
+    smaller: ClassVar[str] = "--batch-size, --data.image-size or --networks.ngf"
 
-    data: ImageData = field(default_factory=ImageData)
     networks: DCGANNetworks = field(default_factory=DCGANNetworks)
     optimizer: GANOptimizer = field(default_factory=GANOptimizer)
     loss: DCGANLoss = field(default_factory=DCGANLoss)
-    evaluation: GenerationEvaluation = field(default_factory=GenerationEvaluation)
 
     def checked(self) -> Self:
         networks, optimizer = self.networks, self.optimizer
@@ -133,7 +88,6 @@ class DCGANRecipe(Recipe):
                 "--optimizer.weight-decay": optimizer.weight_decay,
                 "--optimizer.clip-norm": optimizer.clip_norm,
                 "--loss.r1": self.loss.r1,
-                flag("evaluation.images"): self.evaluation.images,
             }
         )
         share({"--optimizer.beta1": optimizer.beta1, "--optimizer.beta2": optimizer.beta2})

@@ -1,10 +1,10 @@
-"""The recipes of image translation: pix2pix and CycleGAN."""
+"""What the recipes of all translators share: two domains, a generator, a discriminator, scores of translations."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self
 
 from gesso.errors import UsageError, flag
-from gesso.recipe.common import Data, Evaluation, GANMode, Recipe, channels, not_negative, positive, share
+from gesso.recipe.common import Data, Evaluation, Kind, Recipe, channels, not_negative, positive, share
 
 Direction = Literal["AtoB", "BtoA"]
 TranslationMetric = Literal[
@@ -150,6 +150,9 @@ class TranslationEvaluation(Evaluation):
 class TranslationRecipe(Recipe):
     """What the recipes of translators share."""
 
+    kind: ClassVar[Kind] = "translator"
+    smaller: ClassVar[str] = "--batch-size, --data.crop-size or --generator.ngf"
+
     data: TranslationData = field(default_factory=TranslationData)
     generator: Generator = field(default_factory=Generator)
     discriminator: Discriminator = field(default_factory=Discriminator)
@@ -201,71 +204,3 @@ class TranslationRecipe(Recipe):
                 f"--data.crop-size {crop}: a U-Net of depth {depth} needs a multiple of {2**depth}; "
                 f"{self._fitting_depth()}choose another size, or --generator.kind resnet"
             )
-
-
-@dataclass(frozen=True)
-class Pix2PixLoss:
-    """Isola et al. 2017, equations 1 to 4."""
-
-    gan: GANMode = "vanilla"
-    """vanilla: eq. 1; lsgan: least squares; hinge."""
-    lambda_l1: float = 100.0
-    """Weight of the L1 term, eq. 4."""
-    discriminator_factor: float = 0.5
-    """The discriminator's loss is divided by 2 to slow it down (section 3.3)."""
-    order: Literal["DG", "GD"] = "DG"
-    """Which network is updated first in a step."""
-    pool_size: int = 0
-    """Images in the pool of past fakes that the discriminator sees; 0 is off."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pix2PixRecipe(TranslationRecipe):
-    """A → B from pairs."""
-
-    model: ClassVar[str] = "pix2pix"
-
-    direction: Direction = "AtoB"
-    """Which half is the source: BtoA draws photos from labels in facades and Cityscapes."""
-    loss: Pix2PixLoss = field(default_factory=Pix2PixLoss)
-
-
-@dataclass(frozen=True)
-class CycleGANLoss:
-    """Zhu et al. 2017, equations 1 to 3 and the identity loss of section 5.2."""
-
-    gan: GANMode = "lsgan"
-    """lsgan: the paper's least squares; vanilla: eq. 1; hinge."""
-    lambda_a: float = 10.0
-    """Weight of the cycle A → B → A."""
-    lambda_b: float = 10.0
-    """Weight of the cycle B → A → B."""
-    lambda_identity: float = 0.5
-    """Weight of the identity loss; 0 leaves it out and saves its two forward passes."""
-    identity_relative: bool = True
-    """Multiply the identity loss by the cycle's weight too, as the reference does (0.5 then counts as 5)."""
-    discriminator_factor: float = 0.5
-    """Multiplier of the discriminators' loss, real plus fake."""
-    order: Literal["GD", "DG"] = "GD"
-    """Which networks are updated first in a step."""
-    pool_size: int = 50
-    """Images in the pool of past fakes that each discriminator sees; 0 is off."""
-    pool_prefill: bool = False
-    """Fill the pools with the untrained generators' images before the first step."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CycleGANRecipe(TranslationRecipe):
-    """A ↔ B from unpaired images."""
-
-    model: ClassVar[str] = "cyclegan"
-
-    loss: CycleGANLoss = field(default_factory=CycleGANLoss)
-
-    def checked(self) -> Self:
-        if self.data.channels_a != self.data.channels_b and self.loss.lambda_identity > 0:
-            raise UsageError(
-                f"--data.channels-a {self.data.channels_a} and --data.channels-b {self.data.channels_b}: the identity "
-                "loss needs equal channels; leave it out with --loss.lambda-identity 0"
-            )
-        return super().checked()

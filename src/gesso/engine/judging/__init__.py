@@ -10,18 +10,19 @@ from gesso.engine.judging.splits import REPORT, WATCH
 from gesso.engine.judging.translation import open_translation_judge
 from gesso.models.base import Model
 from gesso.progress import Say
+from gesso.recipe import Kind
 
 __all__ = ["JUDGES", "OURS", "REPORT", "WATCH", "Judge", "Row", "columns", "open_judge"]
 
-JUDGES: dict[str, Callable[[Any, str, Say], Judge]] = {
-    "cyclegan": open_translation_judge,
-    "dcgan": open_generation_judge,
-    "densenet": open_classification_judge,
-    "pix2pix": open_translation_judge,
+JUDGES: dict[Kind, Callable[[Any, str, Say], Judge]] = {
+    "translator": open_translation_judge,
+    "generator": open_generation_judge,
+    "classifier": open_classification_judge,
 }
+"""How each kind of model is judged."""
 
 
 def open_judge(model: Model, split: str, say: Say) -> Judge:
     """The judge of `model` on `split`: train, val or test, WATCH while training or REPORT at the end. DataError where
     there is none."""
-    return JUDGES[model.config.model](model, split, say)
+    return JUDGES[model.config.kind](model, split, say)

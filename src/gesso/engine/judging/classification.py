@@ -21,7 +21,7 @@ from gesso.engine.sheets import GAP, spread, to_uint8
 from gesso.errors import DataError
 from gesso.metrics.classification import class_accuracy, confusion, correct
 from gesso.models.base import Networks, using
-from gesso.models.densenet import DenseNet
+from gesso.models.classification import Classifier
 from gesso.progress import Bar, Progress, Say, silent
 from gesso.recipe import ClassData
 
@@ -32,7 +32,7 @@ LARGEST_MATRIX = 100
 """Classes up to which the whole confusion matrix is kept with the scores."""
 
 
-def open_classification_judge(model: DenseNet, split: str, say: Say) -> "ClassificationJudge":
+def open_classification_judge(model: Classifier, split: str, say: Say) -> "ClassificationJudge":
     data = model.config.data
     wanted = split_to_score(
         split,
@@ -58,9 +58,9 @@ def open_classification_judge(model: DenseNet, split: str, say: Say) -> "Classif
 class ClassificationJudge(Judge):
     """A classifier on the images of `store`, whose source has classes."""
 
-    model: DenseNet
+    model: Classifier
 
-    def __init__(self, model: DenseNet, store: Store) -> None:
+    def __init__(self, model: Classifier, store: Store) -> None:
         super().__init__(model)
         self.split = store.source.split
         self._store = store
@@ -105,7 +105,7 @@ class ClassificationJudge(Judge):
     def _logits(self, images: Tensor, networks: Networks | None) -> Tensor:
         """N×K float32 on the CPU."""
         networks = networks or self.model.networks
-        with using({"net": networks["net"]}, "eval"):
+        with using({name: networks[name] for name in self.model.used}, self.model.mode):
             return self.model.predict({"image": images}, networks)["logits"].cpu()
 
     def details(self) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from gesso.metrics.distribution import DISTRIBUTION, distribution_scores, protoc
 from gesso.metrics.features import Features, find_inception, load_inception
 from gesso.metrics.features_gathered import Gathered, gather, statistics_of
 from gesso.models.base import Networks, using
-from gesso.models.dcgan import DCGAN
+from gesso.models.generation import Generator
 from gesso.models.latents import latents
 from gesso.progress import Bar, Progress, Say, silent
 from gesso.recipe import MOST_OF_TRAINING, GenerationEvaluation
@@ -42,7 +42,7 @@ SHOWN = 64
 """Images in the report's gallery."""
 
 
-def open_generation_judge(model: DCGAN, split: str, say: Say) -> "GenerationJudge":
+def open_generation_judge(model: Generator, split: str, say: Say) -> "GenerationJudge":
     data, evaluation = model.config.data, model.config.evaluation
     features, unscored = _inception(evaluation)  # asked for before images are read, which can take long
     if unscored and split == WATCH:
@@ -73,7 +73,7 @@ def _inception(evaluation: GenerationEvaluation) -> tuple[Loaded[Features] | Non
     return Loaded(lambda device: load_inception(evaluation.inception, device)), ""
 
 
-def _read(model: DCGAN, source: Source, most: int, say: Say) -> Store:
+def _read(model: Generator, source: Source, most: int, say: Say) -> Store:
     """At most `most` images of `source`, spread over it; the others are not read."""
     chosen = Picked(source, spread(source.counts[ROLE], most))
     with Bar(f"reading {source.split}", len(chosen.units)) as bar:
@@ -83,11 +83,11 @@ def _read(model: DCGAN, source: Source, most: int, say: Say) -> Store:
 class GenerationJudge(Judge):
     """Images from fixed noise against those of `store`, and beside them those of `train`, the baseline."""
 
-    model: DCGAN
+    model: Generator
 
     def __init__(
         self,
-        model: DCGAN,
+        model: Generator,
         store: Store,
         train: Store | None,
         made: int,
@@ -161,8 +161,8 @@ class GenerationJudge(Judge):
         side = self.model.config.data.image_size
         most = room(batch_size, self.model.config, side).of(side, side)
         for start in range(0, len(indices), most):
-            noise = latents(SEED, indices[start : start + most], self.model.config.networks.latent)
-            with using({"G": networks["G"]}, "eval"):
+            noise = latents(SEED, indices[start : start + most], self.model.latent)
+            with using({name: networks[name] for name in self.model.used}, self.model.mode):
                 images = self.model.predict({"z": noise.to(device)}, networks)["image"]
             yield images.float()
 
