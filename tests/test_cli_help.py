@@ -230,6 +230,31 @@ def test_command_that_cannot_be_read_is_one_line(words: str, pattern: str, gesso
     refused(gesso(*words.split()), pattern)
 
 
+@pytest.mark.parametrize(
+    ("flags", "field", "value"),
+    [
+        (["--evaluation.metrics", "fid", "Paired", "lpips"], "evaluation.metrics", ("FID", "paired", "LPIPS")),
+        (["--direction", "btoa", "--name", "btoa"], "direction", "BtoA"),
+        (["--direction=BTOA"], "direction", "BtoA"),
+        (["-d", "FP32"], "precision", "fp32"),
+    ],
+)
+def test_names_may_be_written_in_any_case(
+    flags: list[str], field: str, value: object, gesso: Gesso, trained: list[tuple[Recipe, dict[str, Any]]]
+) -> None:
+    gesso("train", "pix2pix", *flags)
+    assert flat(dataclasses.asdict(trained[0][0]))[field] == value
+    if "--name" in flags:
+        assert trained[0][1]["name"] == "btoa"
+
+
+def test_scores_to_evaluate_may_be_written_in_any_case(gesso: Gesso, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr("gesso.engine.score.score_run", lambda **values: asked.update(values) or [])
+    assert gesso("evaluate", "runs/it", "--metrics", "kid", "Fid").code == 0
+    assert asked["metrics"] == ("KID", "FID")
+
+
 def test_terminal_without_unicode_changes_no_message(gesso: Gesso) -> None:
     """There, tyro draws its boxes with other signs."""
     for words in ("translate run", "evaluate run --splitt x", "evaluate run -b x", "data synth pears out"):

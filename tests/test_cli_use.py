@@ -68,21 +68,31 @@ def test_sample_refuses_other_runs_and_numbers(generator: Path, run: Path, gesso
     refused(gesso("sample", run, "-o", tmp_path / "x.png"), "pix2pix, which is used with `gesso translate`")
     refused(gesso("sample", tmp_path / "nowhere", "-o", tmp_path / "x.png"), "nowhere: there is no such run")
     refused(gesso("sample", generator, "-o", tmp_path / "x.png", "-n", -1), "--count -1: must be 1 or more")
-    said = gesso("sample", generator, "-o", tmp_path / "x.txt")
-    assert said.code == 2 and "x.txt: a grid is written as .png" in said.err[-1]
+    refused(gesso("sample", generator, "-o", tmp_path / "x.txt"), "x.txt: a grid is written as .png")
     refused(gesso("sample", generator), "missing --out")
     assert not list(tmp_path.glob("x.*"))
 
 
 def test_classify_prints_a_table(classifier: Path, classes: Path, gesso: Gesso) -> None:
     said = gesso("classify", classifier, classes / "val" / "dark", "--device", "cpu", "-d", "fp32")
-    rows = [line.split() for line in said.out]
-    assert said.code == 0
+    header, *rows = [line.split() for line in said.out]
+    assert said.code == 0 and header == ["file", "score", "class"]
     assert [Path(row[0]).name for row in rows] == ["0.png", "0.png", "1.png", "1.png", "2.png", "2.png"]
-    assert {row[2] for row in rows} == {"dark", "light"}
+    assert {row[2] for row in rows} == {"%"} and {row[3] for row in rows} == {"dark", "light"}
     for first, second in zip(rows[::2], rows[1::2], strict=True):
         assert float(first[1]) >= float(second[1])
-        assert float(first[1]) + float(second[1]) == pytest.approx(1, abs=2e-4)
+        assert float(first[1]) + float(second[1]) == pytest.approx(100, abs=0.02)
+
+
+def test_the_columns_of_classify_stand_below_each_other(
+    classifier: Path, classes: Path, gesso: Gesso, tmp_path: Path
+) -> None:
+    picture = (classes / "val" / "dark" / "0.png").read_bytes()
+    for name in ("a.png", "much-longer-name.png"):
+        (tmp_path / name).write_bytes(picture)
+    header, *rows = gesso("classify", classifier, tmp_path, "--device", "cpu").out
+    assert {row.index(" %  ") + len(" %") for row in rows} == {header.index("score") + len("score")}
+    assert all(row[header.index("class") :] in ("dark", "light") for row in rows)
 
 
 def test_classify_prints_lines_of_json_alone(classifier: Path, classes: Path, gesso: Gesso) -> None:

@@ -20,15 +20,13 @@ from gesso.errors import UsageError
 
 T = TypeVar("T")
 
+CHOICE = r"invalid choice '(?P<value>.*)' for argument '(?P<flag>\S+)'\. Expected one of \((?P<choices>.*?),?\)\."
 WORDINGS = (
     (r"Error parsing (?P<flag>\S+): invalid literal for int\(\) .*?: '(?P<value>.*?)'?", "must be a whole number"),
     (r"Error parsing (?P<flag>\S+): could not convert string to float: '(?P<value>.*)'", "must be a number"),
     (r"Error parsing (?P<flag>\S+): Could not find .*: \['(?P<value>.*)'\]", "not what this flag takes"),
     (r"Missing value for argument '(?P<flag>\S+)'\..*(?P<value>)", "needs a value"),
-    (
-        r"invalid choice '(?P<value>.*)' for argument '(?P<flag>\S+)'\. Expected one of \((?P<choices>.*?),?\)\.",
-        "choose one of {choices}",
-    ),
+    (CHOICE, "choose one of {choices}"),
 )
 RULES = set("─-╭╮╰╯ ")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -37,20 +35,43 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 def parse(form: Callable[..., T], arguments: Sequence[str], name: str, example: str, default: Any = None) -> T:
     """`arguments` as tyro reads them for `form`. UsageError in one line where they do not fit.
 
-    The help of `gesso name` is the start of `form`'s docstring, `example`, and every flag with its default.
+    A value that is one of a few names may be written in any case: `--metrics fid` is FID. The help of `gesso name` is
+    the start of `form`'s docstring, `example`, and every flag with its default.
     """
-    errors = io.StringIO()
     options = {} if default is None else {"default": default}
     about = inspect.cleandoc(form.__doc__ or "").split("\n\nArgs:")[0]
     wanted = f"{about}\n\nExample: {example}"
-    try:
-        with contextlib.redirect_stderr(errors), _wide(not {"-h", "--help"} & set(arguments)):
-            parsed: T = tyro.cli(form, prog=f"gesso {name}", args=list(arguments), description=wanted, **options)
-            return parsed
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        raise UsageError(f"{one_line(errors.getvalue())}; see gesso {name} --help") from None
+    words = list(arguments)
+    while True:
+        errors = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(errors), _wide(not {"-h", "--help"} & set(words)):
+                parsed: T = tyro.cli(form, prog=f"gesso {name}", args=words, description=wanted, **options)
+                return parsed
+        except SystemExit as stop:
+            if not stop.code:
+                raise
+        if (respelled := _respelled(words, errors.getvalue())) is None:
+            raise UsageError(f"{one_line(errors.getvalue())}; see gesso {name} --help")
+        words = respelled
+
+
+def _respelled(words: Sequence[str], box: str) -> list[str] | None:
+    """`words` with the value that `box` complains of as the choice that differs from it in case alone, if one does."""
+    text = " ".join(line.strip() for line in next(iter(_sections(box)), []))
+    if not (match := re.fullmatch(CHOICE, text)):
+        return None
+    value = match["value"]
+    choices = [choice for choice in re.findall("'(.*?)'", match["choices"]) if choice.lower() == value.lower()]
+    if len(choices) != 1:
+        return None
+    flags = set(match["flag"].split("/"))
+    start = next((i for i, word in enumerate(words) if word.partition("=")[0] in flags), 0)
+    for i, word in enumerate(words[start:], start):
+        flag, equals, given = word.partition("=")
+        if word == value or (flag in flags and given == value):
+            return [*words[:i], f"{flag}=" * bool(equals) + choices[0], *words[i + 1 :]]
+    return None
 
 
 def one_line(box: str) -> str:

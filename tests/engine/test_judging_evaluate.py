@@ -98,7 +98,7 @@ def test_what_is_wrong_with_a_segmenter_is_said_of_the_flag_of_the_command_that_
 def test_best_checkpoint_may_be_chosen_by_any_score(tmp_path: Path) -> None:
     root = write_streets(tmp_path / "streets", {"train": 2, "val": 2})
     recipe = toy("pix2pix", root, epochs=1)
-    best = type(recipe.checkpoints)(best="AtoB/class_IoU")
+    best = type(recipe.checkpoints)(best="atob/class_iou")
     recipe = toy("pix2pix", root, epochs=1, checkpoints=best, evaluation=TranslationEvaluation(metrics=("cityscapes",)))
     run = train(recipe, runs=tmp_path / "runs", name="toy")
     assert run.finished and (run.path / "checkpoints" / "best").exists()

@@ -13,6 +13,7 @@ from gesso.commands.table import listed
 from gesso.errors import UsageError, perhaps
 from gesso.parsing import parse
 from gesso.recipe import Recipe
+from gesso.recipe.translation import TranslationMetric
 from gesso.recipes import RECIPES
 
 
@@ -121,7 +122,7 @@ def evaluate(arguments: Sequence[str]) -> int:
         batch_size: BatchSize = 0,
         device: str = "auto",
         precision: Arithmetic = "auto",
-        metrics: tuple[str, ...] = (),
+        metrics: tuple[TranslationMetric, ...] = (),  # which has the names of every model's
         images: int = 0,
         classes: Literal[0, 19, 20] = 0,
         labels: Literal["", "A", "B"] = "",

@@ -134,10 +134,13 @@ def classify(arguments: Sequence[str]) -> int:
         return locals()
 
     values = parse(form, arguments, "classify", "gesso classify runs/densenet121-imagenet photos/ --top 3")
-    from gesso.predicting.classify import classify_folder
+    from gesso.predicting.classify import classify_folder, pictures
 
-    show = _print_json if values.pop("json") else _print_table
-    return show(classify_folder(**values))
+    as_json = values.pop("json")
+    records = classify_folder(**values)
+    if as_json:
+        return _print_json(records)
+    return _print_table(records, max(len(str(path)) for path in pictures(values["inputs"])))
 
 
 def _print_json(records: Iterable[Mapping[str, Any]]) -> int:
@@ -148,17 +151,17 @@ def _print_json(records: Iterable[Mapping[str, Any]]) -> int:
     return 2 if bad else 0
 
 
-def _print_table(records: Iterable[Mapping[str, Any]]) -> int:
-    """A line for each class, as they come; the column of the files grows with the longest name so far."""
-    bad = width = 0
+def _print_table(records: Iterable[Mapping[str, Any]], width: int) -> int:
+    """A line for each class, as they come. `width` is that of the longest name of a file."""
+    bad = 0
+    print(f"{'file':<{width}}  {'score':>8}  class")
     for record in records:
         if "error" in record:
             bad += 1
             print(f"gesso: {record['file']}: {record['error']}", file=sys.stderr)
             continue
-        width = max(width, len(record["file"]))
         for found in record["classes"]:
-            print(f"{record['file']:<{width}}  {found['score']:.4f}  {found['class']}", flush=True)
+            print(f"{record['file']:<{width}}  {100 * found['score']:6.2f} %  {found['class']}", flush=True)
     return 2 if bad else 0
 
 

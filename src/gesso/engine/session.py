@@ -149,16 +149,18 @@ def tensors_of(model: Model, average: Average | None) -> list[torch.Tensor]:
 
 
 def best_score(recipe: Recipe, judge: Judge) -> str | None:
-    """Which score chooses the best checkpoint. UsageError where `judge` does not give the one asked for."""
+    """Which score chooses the best checkpoint; it may be asked for in any case. UsageError where `judge` does not give
+    the one asked for."""
     asked = recipe.checkpoints.best
     if asked == "none":
         return None
     if asked == "auto":
         return judge.preferred
-    if asked not in judge.scored:
+    found = next((name for name in judge.scored if name.lower() == asked.lower()), None)
+    if found is None:
         there = ", ".join(judge.scored) or "no scores"
         raise UsageError(f"--checkpoints.best {asked}: not scored here; there are {there}")
-    return asked
+    return found
 
 
 def _settle(run: Path, found: Checkpoint, recipe: Recipe, world: World) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def classify_folder(
     recipe = read_recipe(run)
     if not isinstance(recipe, ClassificationRecipe):
         raise UsageError(other_use(run, recipe, "classifier"))
-    paths = _pictures(inputs)
+    paths = pictures(inputs)
     model, choices = ready_model(recipe, device, precision)
     averaged = load_for_use(model, found)
     say(f"{found.path.name}{' (averaged)' if averaged else ''}, {_told(choices.device)}, {_told(choices.precision)}")
@@ -69,7 +69,8 @@ def _told(choice: Choice[Any]) -> str:
     return f"{choice.value} ({choice.reason})"
 
 
-def _pictures(inputs: Path) -> list[Path]:
+def pictures(inputs: Path) -> list[Path]:
+    """`inputs`, a picture, or those of a folder and its sub-folders, in natural order. UsageError for none."""
     if not inputs.exists():
         raise UsageError(f"{inputs}: there is no such picture or folder")
     paths = list_images(inputs)[0] if inputs.is_dir() else [inputs]

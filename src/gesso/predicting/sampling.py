@@ -19,7 +19,7 @@ from torch import Tensor
 from gesso.data.images import quantized, write_image
 from gesso.engine import checkpoint as checkpoints
 from gesso.engine.checkpoint import Checkpoint
-from gesso.engine.launch import ready_model
+from gesso.engine.launch import Choices, ready_model
 from gesso.engine.runs import read_recipe
 from gesso.engine.sheets import GAP, grid
 from gesso.engine.state import find_checkpoint, load_for_use
@@ -56,14 +56,19 @@ class Task:
     frames: int
     columns: int
     model: Generator
-    device: torch.device
+    choices: Choices
+
+    def begin(self) -> None:
+        """Says where images are made, once nothing that was asked for is refused any more."""
+        device, precision = self.choices.device, self.choices.precision
+        say(f"{device.value} ({device.reason}), {precision.value} ({precision.reason})")
 
     def images(self, noise: Tensor) -> Tensor:
         """N×latent to N×C×S×S in [-1, 1] on the host."""
         parts = []
         for part in torch.split(noise, BATCH):
             with using(self.model.networks, self.model.mode):
-                parts.append(self.model.predict({"z": part.to(self.device)})["image"].float().cpu())
+                parts.append(self.model.predict({"z": part.to(self.choices.device.value)})["image"].float().cpu())
         return torch.cat(parts)
 
     def noise(self) -> Tensor:
@@ -114,8 +119,7 @@ def sample_run(
     model, choices = ready_model(recipe, device, precision)
     assert isinstance(model, Generator)
     averaged = load_for_use(model, found)
-    say(f"{choices.device.value} ({choices.device.reason}), {choices.precision.value} ({choices.precision.reason})")
-    task = Task(run, recipe, out, count, seed, frames, columns, model, choices.device.value)
+    task = Task(run, recipe, out, count, seed, frames, columns, model, choices)
     made = KINDS[kind](task)
     source = "each checkpoint" if kind == "progress" else found.path.name
     return [f"{out}: {made}, from {source}{' (averaged)' if averaged else ''}, seed {seed}"]
@@ -144,6 +148,7 @@ def _grid(task: Task) -> str:
     columns = task.columns or math.ceil(math.sqrt(task.count))
     _check_file(task.out, STILL, "grid")
     _check_size(task, task.count, columns)
+    task.begin()
     write_image(task.out, _sheet(task.images(task.noise()), columns))
     return f"{_plural(task.count, 'image')} of {task.size}x{task.size} pixels"
 
@@ -156,6 +161,7 @@ def _files(task: Task) -> str:
         raise UsageError(f"{there} is there already; name another folder with --out")
     with disk_errors(task.out):
         task.out.mkdir(parents=True, exist_ok=True)
+    task.begin()
     noise = task.noise()
     with Bar("sampling", task.count) as bar:
         for first in range(0, task.count, BATCH):
@@ -180,6 +186,7 @@ def _walk(task: Task) -> str:
         _check_size(task, task.frames, columns)
     else:
         _check_size(task, 1, 1, task.frames)
+    task.begin()
     made = task.images(path_through(task.noise(), task.frames))
     if still:
         write_image(task.out, _sheet(made, columns))
@@ -193,9 +200,13 @@ def _progress(task: Task) -> str:
     columns = task.columns or math.ceil(math.sqrt(task.count))
     there = checkpoints.list_checkpoints(task.run)
     if len(there) < 2:
-        raise UsageError(f"{task.run}: has not kept two checkpoints; train with --checkpoints.keep 0 to keep all")
+        raise UsageError(
+            f"{task.run}: has kept {_plural(len(there), 'checkpoint')}, and a film of the training wants 2 or more; "
+            "those that it deleted are gone, so train another run with --checkpoints.keep 0, or choose --kind walk"
+        )
     chosen = [there[i] for i in np.linspace(0, len(there) - 1, min(task.frames, len(there))).round().astype(int)]
     _check_size(task, task.count, columns, len(chosen))
+    task.begin()
     noise = task.noise()
     pictures: list[np.ndarray] = []
     texts: list[str] = []
