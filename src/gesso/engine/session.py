@@ -16,6 +16,7 @@ from gesso.engine.dumps import Dumper
 from gesso.engine.feeding import open_feed
 from gesso.engine.judging import Judge, open_judge
 from gesso.engine.launch import Choices, choose, prepare
+from gesso.engine.remarks import opening_remarks
 from gesso.engine.runs import read_environment, write_environment
 from gesso.engine.track import Narrator
 from gesso.errors import UsageError
@@ -113,6 +114,8 @@ def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) ->
             f"processes: {world.size}, each {recipe.batch_size} images a step, {recipe.batch_size * world.size} in all"
         )
     narrator.bar.say(f"{run}: {images} of {total} images seen, {per_epoch} an epoch")
+    for remark in opening_remarks(recipe, run, images, total):
+        narrator.bar.say(remark)
     if world.place.restarts:
         narrator.note(images, f"restart {world.place.restarts}: a process ended, all of them go on from here")
     if found:
