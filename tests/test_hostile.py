@@ -1,67 +1,22 @@
 """A folder at its worst: 300 damaged image files beside good ones, through every command that reads images.
 
-The commands run in processes of their own, because libtiff and libjpeg may bring a process down, and so that
-their memory can be measured. (libtiff writes lines of its own to standard error; nothing can be done about that.)
+Here the translators; the other models and the preparation of data sets are in files beside this one.
 """
 
-import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile import write_hostile_files
+from hostile import refused_and_taken, write_hostile_files
 from PIL import Image
 
-from gesso.data.images import image_size, read_image
+from gesso.data.images import image_size
 from gesso.engine import checkpoint
-from gesso.errors import BadImage
+from told import Told, calm, commands
 
 COUNT = 300
-LIMIT = 2 * 2**30
-PATIENCE = 400  # seconds for all commands of a process; they take about 15 on an idle core
-
-# Runs commands one after another; tells of each its exit code (1: it raised), its streams, the run's peak memory.
-DRIVER = """
-import contextlib, io, json, resource, sys, traceback
-from gesso.cli import main
-for words in json.loads(sys.argv[1]):
-    out, err, code = io.StringIO(), io.StringIO(), 1
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = main(words)
-        except BaseException:
-            traceback.print_exc()
-    told = {"code": code, "out": out.getvalue().splitlines(), "err": err.getvalue().splitlines()}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    print(json.dumps({**told, "peak": peak}), flush=True)
-"""
-
-
-@dataclass(frozen=True)
-class Told:
-    """What one command left."""
-
-    code: int
-    out: list[str]
-    err: list[str]
-    peak: int
-
-
-def commands(cache: Path, *lines: list[object]) -> list[Told]:
-    words = json.dumps([[str(word) for word in line] for line in lines])
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER, words],
-        stdout=subprocess.PIPE,
-        timeout=PATIENCE,
-        check=True,
-        env={**os.environ, "XDG_CACHE_HOME": str(cache), "OMP_NUM_THREADS": "1"},
-    )
-    return [Told(**json.loads(line)) for line in done.stdout.splitlines()]
 
 
 @dataclass(frozen=True)
@@ -85,14 +40,7 @@ def worst(tmp_path_factory: pytest.TempPathFactory) -> Worst:
             Image.fromarray(pixels).save(root / name / f"good-{i}.png")
     # Sound, small on the disk, and as large in memory as --data.max-pixels lets pass.
     Image.new("RGB", (9990, 9990), "teal").save(root / "trainB" / "giant.png", compress_level=1)
-    bad, good = {}, []
-    for path in sorted((root / "trainA").iterdir()):
-        try:
-            read_image(path)
-            good.append(path)
-        except BadImage as error:
-            bad[path] = error.reason
-    return Worst(root, bad, good)
+    return Worst(root, *refused_and_taken(sorted((root / "trainA").iterdir())))
 
 
 @pytest.fixture(scope="module")
@@ -127,11 +75,6 @@ def trained(worst: Worst, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     translate = ["translate", base / "auto-True", worst.root / "trainA", "-o", base / "out", "--device", "cpu"]
     *by_way, translated = commands(base / "cache", *trains, translate)
     return Trained(base, dict(zip(WAYS, by_way, strict=True)), translated, base / "out")
-
-
-def calm(told: Told) -> None:
-    assert not [line for line in [*told.out, *told.err] if "Traceback" in line]
-    assert told.peak < LIMIT
 
 
 def test_set_is_hostile_and_not_hopeless(worst: Worst) -> None:

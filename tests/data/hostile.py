@@ -3,12 +3,15 @@
 import io
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import tifffile
 from PIL import Image
+
+from gesso.data.images import read_image
+from gesso.errors import BadImage
 
 GIANT = ((65535, 65535), (16383, 16383), (30000, 40000), (2**31 - 1, 2**31 - 1), (2**32 - 1, 1), (0, 7), (9990, 9990))
 
@@ -183,3 +186,15 @@ def write_hostile_files(folder: Path, count: int, seed: int) -> list[Path]:
         path.write_bytes(MUTATIONS[kind](sound[name], name, rng))
         paths.append(path)
     return paths
+
+
+def refused_and_taken(paths: Iterable[Path]) -> tuple[dict[Path, str], list[Path]]:
+    """Which of `paths` `read_image` refuses, and why, and which it takes; each in their order."""
+    bad, good = {}, []
+    for path in paths:
+        try:
+            read_image(path)
+            good.append(path)
+        except BadImage as error:
+            bad[path] = error.reason
+    return bad, good
