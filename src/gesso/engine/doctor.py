@@ -1,5 +1,6 @@
 """What is on this machine, what gesso would choose, and why."""
 
+import hashlib
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -7,6 +8,8 @@ import torch
 
 from gesso.devices import ACCELERATORS, Accelerator, choose_device, choose_precision, facts, measure_matmul_peak
 from gesso.engine.runs import versions
+from gesso.errors import UsageError
+from gesso.metrics.features import INCEPTION_SHA256, find_inception
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 OPTIONAL = ("wandb", "mlflow")
@@ -27,11 +30,25 @@ def examine() -> Iterator[str]:
     yield f"free memory    {row.free_memory(device.value) / 1e9:.1f} GB"
     yield f"compiler       {row.compiler().reason}"
     for name in OPTIONAL:
-        yield f"{name:<14} {'installed' if find_spec(name) else f'not installed: pip install gesso[{name}]'}"
+        missing = f"not installed: pip install 'gesso[{name}]'"
+        yield f"{name:<14} {'installed' if find_spec(name) else missing}"
+    yield f"Inception      {_inception()}"
+    yield "LPIPS          gesso has no network for it: name your file with --evaluation.lpips"
     for name in row.precisions(device.value):
         if name in DTYPES:
             rate = measure_matmul_peak(device.value, DTYPES[name])
             yield f"matmul {name:<7} {rate / 1e9:.0f} GFLOP/s measured"
+
+
+def _inception() -> str:
+    """Whether the network of FID and KID is here, where, and whether it is the one of published scores."""
+    try:
+        path = find_inception()
+    except UsageError as error:
+        return f"not found: {error}"
+    with path.open("rb") as file:
+        whole = hashlib.file_digest(file, "sha256").hexdigest() == INCEPTION_SHA256
+    return str(path) if whole else f"{path} is damaged or another network; install it again: pip install 'gesso[fid]'"
 
 
 def _there(kind: str, row: Accelerator) -> str:

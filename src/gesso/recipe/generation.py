@@ -50,7 +50,7 @@ class GenerationEvaluation(Evaluation):
     images: int = 0
     """Images to make and to compare with at most; 0: as many as the split has, 10000 where it is the training's."""
     inception: str = ""
-    """File of the Inception network; empty: the installed one (pip install gesso[fid])."""
+    """File of the Inception network; empty: the installed one (pip install 'gesso[fid]')."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -126,7 +126,7 @@ class TranslationEvaluation(Evaluation):
     classes: Literal[19, 20] = 19
     """cityscapes: 19 classes, void left out, as the papers; or 20, with unlabeled, as the MindSpore script."""
     inception: str = ""
-    """File of the Inception network; empty: the installed one (pip install gesso[fid])."""
+    """File of the Inception network; empty: the installed one (pip install 'gesso[fid]')."""
     lpips: str = ""
     """LPIPS: file of its network, TorchScript."""
     segmenter: str = ""
