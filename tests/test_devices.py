@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from gesso import devices
 from gesso.devices import (
     ACCELERATORS,
     Choice,
@@ -141,8 +140,8 @@ def on_the_path(*names: str) -> Callable[[str], str | None]:
 def test_the_processor_needs_the_compiler_that_inductor_takes(
     platform: str, variable: str | None, found: list[str], value: bool, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices.sys, "platform", platform)
-    monkeypatch.setattr(devices.shutil, "which", on_the_path(*found))
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setattr("shutil.which", on_the_path(*found))
     monkeypatch.delenv("CXX", raising=False)
     if variable:
         monkeypatch.setenv("CXX", variable)
@@ -163,8 +162,9 @@ def test_the_processor_needs_the_compiler_that_inductor_takes(
 def test_cuda_needs_triton_and_a_c_compiler(
     triton: bool, variable: str | None, found: list[str], value: bool, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "find_spec", lambda name: object() if triton and name == "triton" else None)
-    monkeypatch.setattr(devices.shutil, "which", on_the_path(*found))
+    there = object() if triton else None
+    monkeypatch.setattr("gesso.devices.cuda.find_spec", lambda name: there if name == "triton" else None)
+    monkeypatch.setattr("shutil.which", on_the_path(*found))
     monkeypatch.delenv("CC", raising=False)
     if variable:
         monkeypatch.setenv("CC", variable)

@@ -23,7 +23,7 @@ def compiled(recipe: Recipe, images: float) -> tuple[bool, str]:
 
 @pytest.fixture(autouse=True)
 def _compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gesso.devices.shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
 
 
 def test_short_runs_stay_eager_and_long_ones_compile() -> None:
@@ -45,7 +45,7 @@ def test_what_was_asked_for_is_done() -> None:
 
 
 def test_no_compiler_no_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gesso.devices.shutil.which", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
     value, reason = compiled(long_run(data=TranslationData(load_size=64, crop_size=64)), 1e9)
     assert not value and "compiler" in reason
 
