@@ -1,7 +1,9 @@
 """DenseNet: published counts, torchvision's names and numbers, checkpointing that changes nothing, gradients."""
 
+import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -9,9 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gesso.errors import UsageError
-from gesso.networks.densenet import VARIANTS, DenseNet, cifar_shape
+from gesso.networks.densenet import DenseNet
 from gesso.networks.initialize import initialize_classifier
 from gesso.networks.macs import macs
+from gesso.recipe import DenseNetwork, cifar_network, imagenet_network
+from gesso.recipes import RECIPES
 
 LAST, CONTIGUOUS = torch.channels_last, torch.contiguous_format
 
@@ -29,6 +33,15 @@ def seeded(seed: int) -> torch.Generator:
 
 def millions(network: nn.Module, digits: int = 3) -> float:
     return round(sum(p.numel() for p in network.parameters()) / 1e6, digits)
+
+
+def of(config: DenseNetwork, classes: int = 1000) -> DenseNet:
+    return DenseNet(**dataclasses.asdict(config), classes=classes)
+
+
+def of_recipe(name: str) -> DenseNet:
+    recipe: Any = RECIPES[name]()
+    return of(recipe.network)
 
 
 class ReferenceDenseNet(nn.Module):
@@ -83,7 +96,7 @@ class ReferenceDenseNet(nn.Module):
 )
 def test_parameter_counts_of_the_imagenet_variants_are_the_published_ones(name: str, parameters: float) -> None:
     with torch.device("meta"):
-        assert millions(DenseNet(**VARIANTS[name])) == parameters
+        assert millions(of_recipe(name)) == parameters
 
 
 @pytest.mark.parametrize(
@@ -101,7 +114,7 @@ def test_parameter_counts_of_the_cifar_family_are_those_of_table_2(
     depth: int, growth: int, bottleneck: bool, parameters: float, published: float
 ) -> None:
     with torch.device("meta"):
-        network = DenseNet(**cifar_shape(depth, growth, bottleneck), classes=10)
+        network = of(cifar_network(depth, growth, bottleneck), classes=10)
     assert millions(network) == parameters
     assert millions(network, 1) == published
     weights = sum(isinstance(m, nn.Conv2d | nn.Linear) for m in network.modules())
@@ -121,7 +134,7 @@ def test_macs_at_224_are_the_published_ones_with_and_without_the_norms(
     name: str, convolutions: float, with_norms: float
 ) -> None:
     with torch.device("meta"):
-        network = DenseNet(**VARIANTS[name])
+        network = of_recipe(name)
     image = torch.empty(1, 3, 224, 224, device="meta")
     found = macs(network, image)
     normalised: list[int] = []
@@ -177,7 +190,7 @@ def test_a_depth_that_does_not_divide_is_refused_and_the_next_ones_are_named(
     depth: int, bottleneck: bool, nearest: str
 ) -> None:
     with pytest.raises(UsageError, match=f"depth {depth}: .* such as {nearest}"):
-        cifar_shape(depth, 12, bottleneck)
+        cifar_network(depth, 12, bottleneck)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +216,7 @@ def test_images_of_the_minimum_size_and_oblong_ones_pass_and_smaller_ones_do_not
 
 def test_the_imagenet_four_take_29_pixels() -> None:
     with torch.device("meta"):
-        assert {DenseNet(**shape).minimum for shape in VARIANTS.values()} == {29}
+        assert {of(imagenet_network(depth)).minimum for depth in (121, 161, 169, 201)} == {29}
 
 
 def test_one_and_four_channels_are_taken() -> None:

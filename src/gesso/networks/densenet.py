@@ -7,7 +7,7 @@ The modules have the names of torchvision's, whose files load unchanged: `featur
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,59 +17,6 @@ from torch.utils.checkpoint import checkpoint
 from gesso.errors import UsageError
 
 Stem = Literal["imagenet", "cifar"]
-
-
-class Shape(TypedDict):
-    """The arguments of `DenseNet` that make one variant: `DenseNet(**VARIANTS["densenet121"], classes=10)`."""
-
-    blocks: tuple[int, ...]
-    growth: int
-    initial: int
-    bottleneck: int
-    compression: float
-    stem: Stem
-
-
-def _imagenet(blocks: tuple[int, ...], growth: int) -> Shape:
-    return Shape(blocks=blocks, growth=growth, initial=2 * growth, bottleneck=4, compression=0.5, stem="imagenet")
-
-
-# Layers of each block and growth rate; millions of parameters and GMACs of convolutions and classifier at 224×224
-# with 1000 classes. Tables that say 2.87, 3.40, 4.34 and 7.79 add two operations for each number normalised.
-VARIANTS: dict[str, Shape] = {
-    "densenet121": _imagenet((6, 12, 24, 16), 32),  # 7.979 M, 2.83
-    "densenet169": _imagenet((6, 12, 32, 32), 32),  # 14.149 M, 3.36
-    "densenet201": _imagenet((6, 12, 48, 32), 32),  # 20.014 M, 4.29
-    "densenet161": _imagenet((6, 12, 36, 24), 48),  # 28.681 M, 7.73
-}
-
-
-def cifar_shape(depth: int, growth: int, bottleneck: bool = True) -> Shape:
-    """The CIFAR family for 32×32: three equal blocks, DenseNet-BC (bottleneck, compression ½) or the basic one.
-
-    depth: L, all convolutions and the classifier: 3 blocks of layers with two convolutions (BC) or one, and 4
-        besides. UsageError where that does not divide.
-    growth: k.
-
-    With 10 classes, BC: L 100 k 12 0.77 M, L 250 k 24 15.3 M, L 190 k 40 25.6 M; basic: L 40 k 12 1.0 M,
-    L 100 k 12 7.0 M parameters (table 2).
-    """
-    per_layer = 6 if bottleneck else 3
-    layers, rest = divmod(depth - 4, per_layer)
-    if rest or layers < 1:
-        lower = max(layers, 1) * per_layer + 4
-        name = "DenseNet-BC" if bottleneck else "DenseNet"
-        raise UsageError(
-            f"depth {depth}: a {name} for CIFAR is {per_layer}·n + 4 deep, such as {lower} or {lower + per_layer}"
-        )
-    return Shape(
-        blocks=(layers,) * 3,
-        growth=growth,
-        initial=2 * growth if bottleneck else 16,
-        bottleneck=4 if bottleneck else 0,
-        compression=0.5 if bottleneck else 1.0,
-        stem="cifar",
-    )
 
 
 @contextlib.contextmanager

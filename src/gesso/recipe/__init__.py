@@ -27,7 +27,14 @@ from gesso.recipe.common import (
 )
 from gesso.recipe.cyclegan import CycleGANLoss, CycleGANRecipe
 from gesso.recipe.dcgan import DCGANLoss, DCGANNetworks, DCGANRecipe, GANOptimizer
-from gesso.recipe.densenet import ClassificationLoss, DenseNetRecipe, DenseNetwork, Optimizer
+from gesso.recipe.densenet import (
+    ClassificationLoss,
+    DenseNetRecipe,
+    DenseNetwork,
+    Optimizer,
+    cifar_network,
+    imagenet_network,
+)
 from gesso.recipe.generation import MOST_OF_TRAINING, GenerationEvaluation, GenerationRecipe, ImageData
 from gesso.recipe.pix2pix import Pix2PixLoss, Pix2PixRecipe
 from gesso.recipe.translation import (
@@ -47,7 +54,8 @@ __all__ = [
     "DenseNetRecipe", "DenseNetwork", "Direction", "Discriminator", "Dumping", "Evaluation", "GANMode", "GANOptimizer",
     "GenerationEvaluation", "GenerationRecipe", "Generator", "ImageData", "Kind", "Optimizer", "Pix2PixLoss",
     "Pix2PixRecipe", "Precision", "Recipe", "Schedule", "Switch", "Tracking", "TranslationData",
-    "TranslationEvaluation", "TranslationRecipe", "as_flag", "as_value", "differences", "from_json",
+    "TranslationEvaluation", "TranslationRecipe", "as_flag", "as_value", "cifar_network", "differences", "from_json",
+    "imagenet_network",
 ]  # fmt: skip
 
 RECIPE_TYPES: dict[str, type[Recipe]] = {

@@ -32,6 +32,50 @@ class DenseNetwork:
     """Compute concatenations again in the backward pass instead of keeping them (Pleiss et al. 2017)."""
 
 
+# Dense layers of each block and k; millions of parameters and GMACs of convolutions and classifier at 224×224 with
+# 1000 classes. Tables that say 2.87, 3.40, 4.34 and 7.79 add two operations for each number normalised.
+IMAGENET: dict[int, tuple[tuple[int, ...], int]] = {
+    121: ((6, 12, 24, 16), 32),  # 7.979 M, 2.83
+    169: ((6, 12, 32, 32), 32),  # 14.149 M, 3.36
+    201: ((6, 12, 48, 32), 32),  # 20.014 M, 4.29
+    161: ((6, 12, 36, 24), 48),  # 28.681 M, 7.73
+}
+
+
+def imagenet_network(depth: Literal[121, 161, 169, 201]) -> DenseNetwork:
+    """Table 1's networks for ImageNet, L layers deep."""
+    blocks, growth = IMAGENET[depth]
+    return DenseNetwork(blocks=blocks, growth=growth, initial=2 * growth)
+
+
+def cifar_network(depth: int, growth: int, bottleneck: bool = True) -> DenseNetwork:
+    """The CIFAR family for 32×32: three equal blocks, DenseNet-BC (bottleneck, compression ½) or the basic one.
+
+    depth: L, all convolutions and the classifier: 3 blocks of layers with two convolutions (BC) or one, and 4
+        besides. UsageError where that does not divide.
+    growth: k.
+
+    With 10 classes, BC: L 100 k 12 0.77 M, L 250 k 24 15.3 M, L 190 k 40 25.6 M; basic: L 40 k 12 1.0 M,
+    L 100 k 12 7.0 M parameters (table 2).
+    """
+    per_layer = 6 if bottleneck else 3
+    layers, rest = divmod(depth - 4, per_layer)
+    if rest or layers < 1:
+        lower = max(layers, 1) * per_layer + 4
+        name = "DenseNet-BC" if bottleneck else "DenseNet"
+        raise UsageError(
+            f"depth {depth}: a {name} for CIFAR is {per_layer}·n + 4 deep, such as {lower} or {lower + per_layer}"
+        )
+    return DenseNetwork(
+        blocks=(layers,) * 3,
+        growth=growth,
+        initial=2 * growth if bottleneck else 16,
+        bottleneck=4 if bottleneck else 0,
+        compression=0.5 if bottleneck else 1.0,
+        stem="cifar",
+    )
+
+
 @dataclass(frozen=True)
 class Optimizer:
     """The optimizer and its numbers."""

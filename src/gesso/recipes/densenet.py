@@ -1,6 +1,7 @@
 """Recipes of DenseNet. Huang et al. 2017, arXiv 1608.06993."""
 
 from dataclasses import replace
+from typing import Literal
 
 from gesso.recipe import (
     BUILTIN_STREETS,
@@ -12,10 +13,16 @@ from gesso.recipe import (
     Optimizer,
     Schedule,
     Tracking,
+    cifar_network,
+    imagenet_network,
 )
 
 KERAS_EPS = 1.1e-5
 """What the Gaudi Keras origin's batch norm adds to the variance."""
+
+
+def _of_keras(depth: Literal[121, 161, 169, 201]) -> DenseNetwork:
+    return replace(imagenet_network(depth), norm_eps=KERAS_EPS)
 
 
 def densenet121() -> DenseNetRecipe:
@@ -32,7 +39,7 @@ def densenet121() -> DenseNetRecipe:
         recipe="densenet121",
         epochs=90,
         batch_size=256,
-        network=DenseNetwork(norm_eps=KERAS_EPS),
+        network=_of_keras(121),
         # Keras' l2(1e-4) has the gradient 2e-4·w.
         optimizer=Optimizer(weight_decay=2e-4),
         schedule=Schedule(
@@ -50,13 +57,13 @@ def densenet161() -> DenseNetRecipe:
     paper     Huang et al. 2017
     data      ImageNet: train/CLASS, val/CLASS, or the shards of `gesso data prepare imagenet`
     cost      7.79 GMAC an image forward; not measured; published: 399 images/s by timm in training, on an RTX 3090
-    expected  not measured; published: top-1 77.38 %, top-5 93.66 % by others (whose weights: not verified), for 224 px, one crop
+    expected  not measured; published: top-1 77.38 %, top-5 93.66 % by others (whose: not verified), for 224 px, one crop
     command   gesso train densenet161 --data.root datasets/imagenet -b 256
     """
     return replace(
         densenet121(),
         recipe="densenet161",
-        network=DenseNetwork(blocks=(6, 12, 36, 24), growth=48, initial=96, norm_eps=KERAS_EPS),
+        network=_of_keras(161),
     )
 
 
@@ -66,11 +73,13 @@ def densenet169() -> DenseNetRecipe:
     paper     Huang et al. 2017
     data      ImageNet: train/CLASS, val/CLASS, or the shards of `gesso data prepare imagenet`
     cost      3.40 GMAC an image forward; not measured; published: 753 images/s by timm in training, on an RTX 3090
-    expected  not measured; published: top-1 75.92 %, top-5 92.98 % by others (whose weights: not verified), for 224 px, one crop
+    expected  not measured; published: top-1 75.92 %, top-5 92.98 % by others (whose: not verified), for 224 px, one crop
     command   gesso train densenet169 --data.root datasets/imagenet -b 256
     """
     return replace(
-        densenet121(), recipe="densenet169", network=DenseNetwork(blocks=(6, 12, 32, 32), norm_eps=KERAS_EPS)
+        densenet121(),
+        recipe="densenet169",
+        network=_of_keras(169),
     )
 
 
@@ -80,11 +89,13 @@ def densenet201() -> DenseNetRecipe:
     paper     Huang et al. 2017
     data      ImageNet: train/CLASS, val/CLASS, or the shards of `gesso data prepare imagenet`
     cost      4.34 GMAC an image forward; not measured
-    expected  not measured; published: top-1 77.28 %, top-5 93.48 % by others (whose weights: not verified), for 224 px, one crop
+    expected  not measured; published: top-1 77.28 %, top-5 93.48 % by others (whose: not verified), for 224 px, one crop
     command   gesso train densenet201 --data.root datasets/imagenet -b 256
     """
     return replace(
-        densenet121(), recipe="densenet201", network=DenseNetwork(blocks=(6, 12, 48, 32), norm_eps=KERAS_EPS)
+        densenet121(),
+        recipe="densenet201",
+        network=_of_keras(201),
     )
 
 
@@ -102,7 +113,7 @@ def densenet_bc_cifar() -> DenseNetRecipe:
         data=ClassData(image_size=32, resize=32, preprocess="pad_crop", evaluate_split="test", normalization="cifar"),
         epochs=300,
         batch_size=64,
-        network=DenseNetwork(blocks=(16, 16, 16), growth=12, initial=24, stem="cifar"),
+        network=cifar_network(depth=100, growth=12),
         optimizer=Optimizer(weight_decay=1e-4),
         schedule=Schedule(decay="step", milestones=(150, 225), factor=0.1),
         evaluation=Evaluation(every=5),
