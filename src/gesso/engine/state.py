@@ -97,7 +97,8 @@ def start_from(model: Model, average: Average | None, given: tuple[str, ...]) ->
         if file:
             if name not in model.networks:
                 raise UsageError(f"--start-from {entry}: networks are {', '.join(model.networks)}")
-            load_into(model.networks[name], read_weights(Path(file).expanduser()), file)
+            weights = model.renamed(read_weights(Path(file).expanduser()))
+            load_into(model.networks[name], _counters(model.networks[name]) | weights, file)
         else:
             found = find_checkpoint(Path(entry).expanduser())
             if found.model != model.config.model:
@@ -106,6 +107,12 @@ def start_from(model: Model, average: Average | None, given: tuple[str, ...]) ->
     if average:
         for name, network in average.networks.items():
             network.load_state_dict(model.networks[name].state_dict())
+
+
+def _counters(network: nn.Module) -> dict[str, Tensor]:
+    """How many batches each batch norm of `network` has seen. Files from before PyTorch 0.4.1 do not say; nothing that
+    gesso does depends on it."""
+    return {name: buffer for name, buffer in network.named_buffers() if name.endswith(".num_batches_tracked")}
 
 
 def find_checkpoint(path: Path, which: str = "latest") -> Checkpoint:

@@ -26,6 +26,7 @@ class Model(ABC):
     used        names of the networks that are used after training, and that weight averaging follows
     share_gradients  is called with the gradients of an optimizer before its step; puts into them their mean over all
                 processes, where there are several
+    submit      is called after each backward pass and each optimizer's step, for devices that only record until then
     """
 
     config: Recipe
@@ -33,12 +34,14 @@ class Model(ABC):
     optimizers: dict[str, torch.optim.Optimizer]
     used: tuple[str, ...]
     share_gradients: Callable[[list[Tensor]], None]
+    submit: Callable[[], None]
 
     def __init__(self, recipe: Recipe, networks: Networks) -> None:
         self.config = recipe
         self.networks = networks
         self.optimizers = {}
         self.share_gradients = lambda gradients: None
+        self.submit = lambda: None
 
     def initialize(self, seed: int) -> None:
         """Draw every network's weights: a function of the seed and the network's place alone."""
@@ -60,6 +63,10 @@ class Model(ABC):
     @abstractmethod
     def predict(self, batch: Batch, networks: Networks | None = None) -> dict[str, Tensor]:
         """Everything that the model makes of `batch`, by name, such as fake_B. `networks`: others to use."""
+
+    def renamed(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A state_dict from elsewhere under the names of this model's networks."""
+        return weights
 
     @abstractmethod
     def inputs(self) -> dict[str, Tensor]:
@@ -97,11 +104,13 @@ class Model(ABC):
         chosen = self.optimizers[optimizer]
         chosen.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self.submit()
         parameters = list(chain.from_iterable(group["params"] for group in chosen.param_groups))
         self.share_gradients([parameter.grad for parameter in parameters if parameter.grad is not None])
         if clip_norm:
             nn.utils.clip_grad_norm_(parameters, clip_norm)
         chosen.step()
+        self.submit()
 
 
 def remember_rates(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:

@@ -12,6 +12,7 @@ from gesso.models.base import Batch, Networks, remember_rates
 from gesso.models.classification import Classifier
 from gesso.models.mixing import cutmix, mixup
 from gesso.networks.densenet import DenseNet as Network
+from gesso.networks.densenet import with_newer_names
 from gesso.networks.initialize import initialize_classifier
 from gesso.recipe import ClassificationLoss, DenseNetRecipe, Optimizer
 
@@ -71,6 +72,9 @@ class DenseNet(Classifier):
     def predict(self, batch: Batch, networks: Networks | None = None) -> dict[str, Tensor]:
         """{"image"} to {"logits": N×K}."""
         return {"logits": (networks or self.networks)["net"](self.normalized(batch["image"])).float()}
+
+    def renamed(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        return with_newer_names(weights)
 
     def inputs(self) -> dict[str, Tensor]:
         data = self.config.data

@@ -1,11 +1,12 @@
 """DenseNet: every layer of a block reads the features of all layers before it.
 
 Huang et al. 2017 (arXiv 1608.06993), for ImageNet (table 1) and for CIFAR (section 3, "implementation details").
-The modules have the names of torchvision's, whose files load unchanged: `features.denseblock1.denselayer1.norm1`,
+The modules have the names of torchvision's: `features.denseblock1.denselayer1.norm1`,
 `features.transition1.conv`, `classifier`. The last norm is `norm5` there, however many blocks there are.
 """
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -17,6 +18,17 @@ from torch.utils.checkpoint import checkpoint
 from gesso.errors import UsageError
 
 Stem = Literal["imagenet", "cifar"]
+
+
+OLDER_NAME = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..+)")
+
+
+def with_newer_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`weights` under the names of today, where they have those of the files that torchvision releases.
+
+    Those files are older than the rule that a module's name has no dot: denselayer1.norm.1 is denselayer1.norm1 now.
+    """
+    return {OLDER_NAME.sub(r"\1\2", name): tensor for name, tensor in weights.items()}
 
 
 @contextlib.contextmanager

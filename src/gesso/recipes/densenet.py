@@ -57,7 +57,7 @@ def densenet161() -> DenseNetRecipe:
     paper     Huang et al. 2017
     data      ImageNet: train/CLASS, val/CLASS, or the shards of `gesso data prepare imagenet`
     cost      7.79 GMAC an image forward; not measured; published: 399 images/s by timm in training, on an RTX 3090
-    expected  not measured; published: top-1 77.38 %, top-5 93.66 % by others (whose: not verified), for 224 px, one crop
+    expected  not measured; published: top-1 77.38 %, top-5 93.66 % by others (whose: not verified), at 224 px, one crop
     command   gesso train densenet161 --data.root datasets/imagenet -b 256
     """
     return replace(
@@ -73,7 +73,7 @@ def densenet169() -> DenseNetRecipe:
     paper     Huang et al. 2017
     data      ImageNet: train/CLASS, val/CLASS, or the shards of `gesso data prepare imagenet`
     cost      3.40 GMAC an image forward; not measured; published: 753 images/s by timm in training, on an RTX 3090
-    expected  not measured; published: top-1 75.92 %, top-5 92.98 % by others (whose: not verified), for 224 px, one crop
+    expected  not measured; published: top-1 75.92 %, top-5 92.98 % by others (whose: not verified), at 224 px, one crop
     command   gesso train densenet169 --data.root datasets/imagenet -b 256
     """
     return replace(
@@ -89,7 +89,7 @@ def densenet201() -> DenseNetRecipe:
     paper     Huang et al. 2017
     data      ImageNet: train/CLASS, val/CLASS, or the shards of `gesso data prepare imagenet`
     cost      4.34 GMAC an image forward; not measured
-    expected  not measured; published: top-1 77.28 %, top-5 93.48 % by others (whose: not verified), for 224 px, one crop
+    expected  not measured; published: top-1 77.28 %, top-5 93.48 % by others (whose: not verified), at 224 px, one crop
     command   gesso train densenet201 --data.root datasets/imagenet -b 256
     """
     return replace(
