@@ -1,0 +1,256 @@
+"""Whether one state of the code is slower than another, with the noise of both stated.
+
+The unit of evidence is a repeat run: a process that started, warmed up and timed its steps. Steps of one run share all
+that is particular to it (where its memory lies, what else the machine did, how hot it was), so a thousand steps of one
+run say little about the next run. Therefore the interval comes from a bootstrap over runs:
+
+1. A run is its median step, which a few disturbed steps do not move; a side is the mean of its runs' logarithms; the
+   ratio of throughputs is the exponential of the difference.
+2. Runs are drawn with replacement within each side. With R runs that spreads too little by √((R-1)/R), which is
+   undone; and that R runs tell their own spread only roughly is paid for as Student did, by dividing each draw by
+   √(χ²/ν), ν = the runs of both sides less 2. The noise within runs is in the spread between them.
+3. A side of a single run tells nothing of the spread between runs. Its steps are drawn in blocks of √n neighbours, for
+   noise within a run is not independent from step to step, and a spread of ASSUMED is added. The table says so.
+
+A row fails only where the upper end of the interval lies below the threshold: where it is improbable (2.5 % at a
+confidence of 0.95, if the true ratio were the threshold itself) that the slowdown is smaller than what is allowed. At a
+true ratio of 1 the threshold is far away, so that noise fails a gate much more rarely than that: docs/benchmarks.md
+has both rates, measured. A ratio below the threshold with an interval that reaches over it is unsure and does not fail;
+more repeats make it sure.
+
+Sources: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 12; Künsch, Annals of Statistics
+17, 1989, for blocks; Kalibera and Jones, Rigorous Benchmarking in Reasonable Time, 2013, for runs as units.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gesso.bench.results import Configuration, Result
+from gesso.bench.tables import aligned
+from gesso.errors import UsageError
+
+Array = NDArray[np.float64]
+
+ASSUMED = 0.01
+"""The standard deviation between runs, as a share, of a side with a single run."""
+ENOUGH = 5
+"""Runs of a side from which on a table does not ask for more."""
+FEWEST_STEPS = 10
+"""A run with fewer timed steps is not compared: its median is no better than a step."""
+DRAWS = 4000
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Throughput of head over that of base: 0.9 is a tenth fewer images a second."""
+
+    value: float
+    low: float
+    high: float
+    """The ends of the confidence interval."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """The repeat runs of one configuration on one side."""
+
+    runs: int
+    samples_per_second: float
+    """Of all processes, at the mean over runs (geometric) of the median step."""
+    noise: float
+    """Standard deviation between runs as a share of the step; nan for a single run."""
+
+
+@dataclass(frozen=True)
+class Row:
+    configuration: Configuration
+    base: Side
+    head: Side
+    ratio: Ratio
+    verdict: str
+    """same, faster: nothing to fail; unsure: below the threshold, but that may be noise; slower: this fails."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    rows: list[Row]
+    unmatched: list[str]
+    """What was measured on one side alone, or cannot be compared, in a line each."""
+    fail_below: float
+    confidence: float
+
+    @property
+    def slower(self) -> list[Row]:
+        return [row for row in self.rows if row.verdict == "slower"]
+
+
+def throughput_ratio(base: Sequence[Array], head: Sequence[Array], confidence: float = 0.95) -> Ratio:
+    """The ratio of throughputs, head over base, and its interval.
+
+    Args:
+        base: For each repeat run, the seconds of its steps in order.
+        head: The same.
+        confidence: Of the interval, both ends together.
+    """
+    generator = np.random.default_rng(0)  # one comparison always gives one answer
+    centre = float(_log_medians(base).mean() - _log_medians(head).mean())
+    spread = _deviations(base, generator) - _deviations(head, generator)
+    freedom = len(base) + len(head) - 2
+    if freedom:
+        spread /= np.sqrt(generator.chisquare(freedom, DRAWS) / freedom)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(spread, [tail, 1 - tail])
+    return Ratio(math.exp(centre), math.exp(centre + low), math.exp(centre + high))
+
+
+def compare(base: Iterable[Result], head: Iterable[Result], fail_below: float, confidence: float = 0.95) -> Comparison:
+    """Every configuration that both sides have measured, compared. UsageError where there is none."""
+    unmatched: list[str] = []
+    sides = {"base": _by_configuration(base, "base", unmatched), "head": _by_configuration(head, "head", unmatched)}
+    both = [configuration for configuration in sides["base"] if configuration in sides["head"]]
+    unmatched += _alone(sides["base"], sides["head"], "base", "head")
+    unmatched += _alone(sides["head"], sides["base"], "head", "base")
+    if not both:
+        why = f": {unmatched[0]}" if unmatched else ", for neither has timed steps"
+        raise UsageError(f"nothing was measured in the same configuration on both sides{why}")
+    rows = [_row(each, sides["base"][each], sides["head"][each], fail_below, confidence) for each in both]
+    return Comparison(rows, unmatched, fail_below, confidence)
+
+
+def shown(comparison: Comparison) -> list[str]:
+    """The comparison as lines of text: a table, what was not compared, and where more repeats are needed."""
+    header = ("configuration", "base images/s", "head images/s", "ratio", "interval", "runs", "noise", "")
+    lines = aligned(header, [_cells(row) for row in comparison.rows])
+    lines += ["", f"interval: of the ratio, at a confidence of {comparison.confidence:g}; noise: between runs."]
+    fewest = min(min(row.base.runs, row.head.runs) for row in comparison.rows)
+    if fewest == 1:
+        lines.append(
+            f"Too few repeats: from a single run the noise between runs is not known, {ASSUMED:.0%} is assumed; "
+            f"measure {ENOUGH} times, with --repeats {ENOUGH}."
+        )
+    elif fewest < ENOUGH:
+        lines.append(f"Few repeats: {fewest} runs show only a large slowdown; --repeats {ENOUGH} shows smaller ones.")
+    if any(row.verdict == "unsure" for row in comparison.rows):
+        lines.append(
+            f"unsure: below {comparison.fail_below:g}, but noise alone may do that; more repeats can tell. Not failed."
+        )
+    return lines + [f"not compared: {line}" for line in comparison.unmatched]
+
+
+def label(configuration: Configuration) -> str:
+    """A configuration in a few words."""
+    c = configuration
+    processes = f" × {c.devices}" if c.devices > 1 else ""
+    return f"{c.recipe} {c.mode} {c.data} -b {c.batch_size}{processes} {c.precision}{' compiled' * c.compiled}"
+
+
+def _log_medians(runs: Sequence[Array]) -> Array:
+    return np.log([float(np.median(run)) for run in runs])
+
+
+def _deviations(runs: Sequence[Array], generator: np.random.Generator) -> Array:
+    """DRAWS × how far one side's mean logarithm of a step may lie from what was measured."""
+    logs = _log_medians(runs)
+    count = len(runs)
+    if count > 1:
+        drawn = logs[generator.integers(count, size=(DRAWS, count))].mean(axis=1)
+        unbiased: Array = (drawn - logs.mean()) * math.sqrt(count / (count - 1))
+        return unbiased
+    return _drawn_medians(runs[0], generator) - logs[0] + generator.normal(0, ASSUMED, DRAWS)
+
+
+def _drawn_medians(run: Array, generator: np.random.Generator) -> Array:
+    """DRAWS × the logarithm of the median of as many steps, drawn in blocks of neighbours; the end joins the start."""
+    length = math.ceil(math.sqrt(len(run)))
+    blocks = math.ceil(len(run) / length)
+    medians = []
+    at_once = max(1, 1_000_000 // len(run))  # bounds the memory
+    for begin in range(0, DRAWS, at_once):
+        starts = generator.integers(len(run), size=(min(at_once, DRAWS - begin), blocks, 1))
+        steps = (starts + np.arange(length)).reshape(len(starts), -1)[:, : len(run)] % len(run)
+        medians.append(np.median(run[steps], axis=1))
+    return np.log(np.concatenate(medians))
+
+
+def _by_configuration(
+    results: Iterable[Result], side: str, unmatched: list[str]
+) -> dict[Configuration, list[tuple[float, ...]]]:
+    """The timed steps of each repeat run, by configuration. What cannot be compared is told in `unmatched`."""
+    found: dict[Configuration, list[tuple[float, ...]]] = defaultdict(list)
+    left = 0
+    for result in results:
+        if result.kind == "converge":
+            left += 1
+        elif (steps := len(result.step_seconds)) < FEWEST_STEPS:
+            unmatched.append(f"a run of {label(result.configuration)} in {side}: {steps} steps, {FEWEST_STEPS} needed")
+        else:
+            found[result.configuration].append(result.step_seconds)
+    if left:
+        unmatched.append(f"{left} results of converge in {side}: only speed is")
+    return found
+
+
+def _alone(
+    ours: dict[Configuration, list[tuple[float, ...]]],
+    theirs: dict[Configuration, list[tuple[float, ...]]],
+    name: str,
+    other: str,
+) -> list[str]:
+    """A line for each configuration that only `ours` has, with what differs in the nearest that `theirs` alone has."""
+    lines = []
+    rest = [configuration for configuration in theirs if configuration not in ours]
+    for mine in (configuration for configuration in ours if configuration not in theirs):
+        differing = min(
+            ([f for f in mine._fields if getattr(mine, f) != getattr(c, f)] for c in rest), key=len, default=[]
+        )
+        but = "; ".join(f"{field} differs" for field in differing) if 0 < len(differing) <= 2 else ""
+        lines.append(f"{label(mine)}: only in {name}" + (f" ({but} from the nearest in {other})" if but else ""))
+    return lines
+
+
+def _row(
+    configuration: Configuration,
+    base: list[tuple[float, ...]],
+    head: list[tuple[float, ...]],
+    fail_below: float,
+    confidence: float,
+) -> Row:
+    timed = [[np.asarray(run, dtype=np.float64) for run in side] for side in (base, head)]
+    ratio = throughput_ratio(timed[0], timed[1], confidence)
+    if ratio.high < fail_below:
+        verdict = "slower"
+    elif ratio.value < fail_below:
+        verdict = "unsure"
+    else:
+        verdict = "faster" if ratio.low > 1 else "same"
+    samples = configuration.batch_size * configuration.devices
+    return Row(configuration, _side(timed[0], samples), _side(timed[1], samples), ratio, verdict)
+
+
+def _side(runs: Sequence[Array], samples: int) -> Side:
+    logs = _log_medians(runs)
+    noise = float(logs.std(ddof=1)) if len(runs) > 1 else math.nan
+    return Side(len(runs), samples / math.exp(float(logs.mean())), noise)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    ratio = row.ratio
+    return (
+        label(row.configuration),
+        f"{row.base.samples_per_second:.4g}",
+        f"{row.head.samples_per_second:.4g}",
+        f"{ratio.value:.3f}",
+        f"{ratio.low:.3f} to {ratio.high:.3f}",
+        f"{row.base.runs}, {row.head.runs}",
+        f"{_percent(row.base.noise)}, {_percent(row.head.noise)}",
+        row.verdict,
+    )
+
+
+def _percent(share: float) -> str:
+    return "?" if math.isnan(share) else f"{share:.1%}"
