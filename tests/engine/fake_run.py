@@ -1,5 +1,6 @@
 """Run folders as training leaves them, in seconds and without training; and a reader of the page they give."""
 
+import dataclasses
 import json
 import math
 import re
@@ -12,16 +13,8 @@ import pytest
 from PIL import Image
 
 from gesso.engine.runlog import RunLog
-from gesso.recipe import (
-    ClassData,
-    CycleGANRecipe,
-    DCGANRecipe,
-    DenseNetRecipe,
-    ImageData,
-    Pix2PixRecipe,
-    Recipe,
-    TranslationData,
-)
+from gesso.recipe import Recipe
+from gesso.recipes import RECIPES
 
 PER_EPOCH = 400
 START = 1_700_000_000.0
@@ -93,14 +86,12 @@ def fake_scores(model: str, ease: float, noise: float) -> dict[str, float]:
 
 
 def fake_recipe(model: str, epochs: int) -> Recipe:
-    if model == "cyclegan":
-        return CycleGANRecipe(recipe="cyclegan-demo", epochs=epochs, data=TranslationData(root="builtin:streets"))
-    if model == "dcgan":
-        return DCGANRecipe(recipe="dcgan-demo", epochs=epochs, data=ImageData(root="builtin:streets"))
-    if model == "densenet":
-        data = ClassData(root="builtin:streets", names=tuple(WEATHERS))
-        return DenseNetRecipe(recipe="densenet-demo", epochs=epochs, data=data)
-    return Pix2PixRecipe(recipe="pix2pix-demo", epochs=epochs, direction="BtoA", data=TranslationData(root="facades"))
+    recipe: Any = RECIPES[{"densenet": "densenet121"}.get(model, model)]()
+    names = {"names": tuple(WEATHERS)} if model == "densenet" else {}
+    given = {"direction": "BtoA"} if model == "pix2pix" else {}
+    data = dataclasses.replace(recipe.data, root="facades" if model == "pix2pix" else "builtin:streets", **names)
+    changed: Recipe = dataclasses.replace(recipe, epochs=epochs, data=data, **given)
+    return changed
 
 
 def fake_run(folder: Path, model: str = "pix2pix", epochs: int = 20, done: float | None = None, size: int = 48) -> Path:
@@ -186,7 +177,7 @@ def young(folder: Path, *records: tuple[str, int, dict[str, Any]], **recipe: Any
     """A run folder with a recipe and these records, a second apart."""
     run = folder / "run"
     run.mkdir()
-    (run / "recipe.json").write_text(Pix2PixRecipe(recipe="pix2pix", **recipe).to_json())
+    (run / "recipe.json").write_text(dataclasses.replace(RECIPES["pix2pix"](), **recipe).to_json())
     seconds = iter(range(10_000))
     with RunLog(run / "log.jsonl", clock=lambda: START + next(seconds)) as log:
         for kind, images, values in records:

@@ -1,5 +1,6 @@
 """The report: complete, honest about state and scores, safe with any text, and made from whatever is there."""
 
+import dataclasses
 import html
 import json
 import math
@@ -16,6 +17,7 @@ from gesso.engine.report import write_report
 from gesso.engine.runlog import RunLog
 from gesso.errors import DiskError, UsageError
 from gesso.recipe import Pix2PixRecipe, Schedule, Tracking, TranslationData
+from gesso.recipes import RECIPES
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +73,20 @@ def test_scores_baselines_and_protocol_are_shown(page: Page) -> None:
     assert "Beats every baseline in L1, PSNR and SSIM." in page.text
 
 
-def test_only_the_flags_that_differ_from_the_defaults_stand_above_the_whole_recipe(page: Page) -> None:
+def test_only_the_flags_that_differ_from_the_named_recipe_stand_above_the_whole_recipe(page: Page) -> None:
     above, whole = page.text.split("The whole recipe")
     assert "--data.root facades" in above
     assert "--direction BtoA AtoB" in above
     assert "--epochs 20 200" in above
+    assert "Where it differs from the recipe pix2pix" in above
     assert "load-size" not in above and '"load_size": 286' in whole
+    assert "--generator.kind" not in above and '"kind": "unet"' in whole  # the recipe's own, not the class's default
+
+
+def test_a_recipe_of_no_known_name_is_compared_with_the_defaults_of_its_model(tmp_path: Path) -> None:
+    above, _ = Page(write_report(young(tmp_path, recipe="my-own"))).text.split("The whole recipe")
+    assert "Where it differs from the defaults of pix2pix" in above
+    assert "--generator.kind unet resnet" in above
 
 
 def test_the_flags_that_differ_can_be_typed_again(tmp_path: Path) -> None:
@@ -91,9 +101,8 @@ def test_the_flags_that_differ_can_be_typed_again(tmp_path: Path) -> None:
     flags = dict(map(html.unescape, row) for row in table)
     assert (flags["--data.no-flip"], flags["--deterministic"]) == ("--data.flip", "--no-deterministic")
     words = shlex.split(" ".join(flags))
-    assert tyro.cli(Pix2PixRecipe, default=Pix2PixRecipe(recipe="pix2pix"), args=words) == Pix2PixRecipe(
-        recipe="pix2pix", **changed
-    )
+    named: Any = RECIPES["pix2pix"]()
+    assert tyro.cli(Pix2PixRecipe, default=named, args=words) == dataclasses.replace(named, **changed)
 
 
 def test_environment_and_the_reasons_of_the_choices_are_shown(page: Page) -> None:

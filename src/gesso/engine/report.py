@@ -26,7 +26,8 @@ from gesso.engine.figures import Clock
 from gesso.engine.runlog import Record, read_log
 from gesso.errors import CheckpointError, UsageError
 from gesso.files import write_atomically
-from gesso.recipe import as_flag, as_value, from_json
+from gesso.recipe import Recipe, as_flag, as_value, from_json
+from gesso.recipes import RECIPES
 from gesso.restoring import flat
 
 PATIENCE = 15 * 60.0
@@ -72,7 +73,7 @@ def _page(run: Path, now: float) -> dict[str, Any]:
     pictures = _pictures(run / "samples" / "slider")
     choices = environment.pop("choices", None)
     place = shlex.quote(os.path.relpath(run) if run.resolve().is_relative_to(Path.cwd()) else str(run))
-    changed = _changed(recipe, warnings)
+    origin, changed = _changed(recipe, warnings)
     return {
         "name": run.resolve().name,
         "model": recipe.get("model"),
@@ -97,6 +98,7 @@ def _page(run: Path, now: float) -> dict[str, Any]:
             "sheets": sheets,
             "pictures": pictures,
         },
+        "origin": origin,
         "changed": changed,
         "recipe": json.dumps(recipe, indent=2, ensure_ascii=False) if recipe else "",
         "environment": {key: value for key, value in environment.items() if value not in (None, "")},
@@ -218,21 +220,29 @@ def _png_size(path: Path) -> tuple[int, int] | None:
     return (width, height) if width and height else None
 
 
-def _changed(values: dict[str, Any], warnings: list[str]) -> list[tuple[str, str]]:
-    """Where a recipe differs from its model's defaults: (the flag as one would type it, the default)."""
+def _changed(values: dict[str, Any], warnings: list[str]) -> tuple[str, list[tuple[str, str]]]:
+    """What a recipe came from, and where it differs: (the flag as one would type it, the value there)."""
     if not values:
-        return []
+        return "", []
     try:
         recipe = from_json(json.dumps(values))
     except CheckpointError as error:
         warnings.append(f"recipe.json: {error}.")
-        return []
-    ours, default = (flat(dataclasses.asdict(r)) for r in (recipe, type(recipe)(recipe=recipe.recipe)))
-    return [
+        return "", []
+    origin, base = _origin(recipe)
+    ours, default = (flat(dataclasses.asdict(r)) for r in (recipe, base))
+    return origin, [
         (as_flag(flag, value), as_flag(flag, not value) if isinstance(value, bool) else as_value(default[flag]))
         for flag, value in ours.items()
         if value != default[flag] and flag not in NOT_TYPED
     ]
+
+
+def _origin(recipe: Recipe) -> tuple[str, Recipe]:
+    """What `recipe` came from: the recipe of its name, or, for one of a user's own, the defaults of its model."""
+    if recipe.recipe in RECIPES and isinstance(named := RECIPES[recipe.recipe](), type(recipe)):
+        return f"the recipe {recipe.recipe}", named
+    return f"the defaults of {recipe.model}", type(recipe)(recipe=recipe.recipe)
 
 
 def _lines(text: Any) -> list[str]:

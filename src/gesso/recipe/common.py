@@ -97,7 +97,7 @@ class Checkpoints:
     keep: int = 2
     """Newest checkpoints to keep; the best is kept besides. 0 keeps all."""
     best: str = "auto"
-    """Score that chooses the best checkpoint, such as AtoB/L1; auto: L1 where the set has pairs; none: no best."""
+    """Score that chooses the best, such as AtoB/L1; auto: L1 of pairs, else the first score (top1); none: no best."""
 
 
 @dataclass(frozen=True)
