@@ -21,6 +21,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from gesso.devices import facts
 from gesso.errors import ProcessError, UsageError
@@ -47,6 +49,8 @@ class Place:
     port: int = 0
     restarts: int = 0
     """How often the launcher has started these processes anew."""
+    one_machine: bool = False
+    """Whether the launcher says that all processes are on this machine."""
 
     @property
     def main(self) -> bool:
@@ -64,8 +68,13 @@ def place(environment: Mapping[str, str]) -> Place:
         missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in environment]
         if missing:
             raise UsageError(f"WORLD_SIZE is {size}, but {', '.join(missing)} is not set: start gesso with torchrun")
-        restarts = int(environment.get("TORCHELASTIC_RESTART_COUNT", "0"))
-        return Place(rank, size, int(environment.get("LOCAL_RANK", "0")), restarts=restarts)
+        return Place(
+            rank,
+            size,
+            int(environment.get("LOCAL_RANK", "0")),
+            restarts=int(environment.get("TORCHELASTIC_RESTART_COUNT", "0")),
+            one_machine=environment.get("LOCAL_WORLD_SIZE") == environment["WORLD_SIZE"],
+        )
     # Inside a job but outside of srun, a shell has the job's size too; only a step of it is one of many.
     if "SLURM_STEP_ID" in environment and int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
         return Place(
@@ -191,9 +200,8 @@ def joined(kind: str) -> Iterator[World]:
     backend = facts(torch.device(kind)).collectives
     if not backend:
         raise UsageError(f"--device {kind}: several processes cannot train together on it; use one")
-    address = f"tcp://{here.host}:{here.port}" if here.host else "env://"
     with _talking():
-        dist.init_process_group(backend, address, rank=here.rank, world_size=here.size, timeout=PATIENCE)
+        dist.init_process_group(backend, store=_store(here), rank=here.rank, world_size=here.size, timeout=PATIENCE)
         control = dist.new_group(backend="gloo", timeout=PATIENCE)
     try:
         _joined = World(here, control)
@@ -206,6 +214,15 @@ def joined(kind: str) -> Iterator[World]:
     finally:
         _joined = ALONE
         dist.destroy_process_group()
+
+
+def _store(here: Place) -> Store:
+    """Where the processes leave their addresses for one another."""
+    address = f"tcp://{here.host}:{here.port}" if here.host else "env://"
+    store, _, _ = next(iter(rendezvous(address, here.rank, here.size, timeout=PATIENCE)))
+    # torchrun keeps one store over its restarts, with the addresses of processes that are gone. It counts restarts for
+    # each machine by itself, so the count parts old from new on one machine alone; docs/training.md tells of several.
+    return PrefixStore(f"start {here.restarts}", store) if here.one_machine else store
 
 
 @contextlib.contextmanager

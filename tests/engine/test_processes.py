@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from worlds import Worlds
@@ -12,10 +13,13 @@ from worlds_steps import gradients
 
 from conftest import toy
 from gesso.cli import main
+from gesso.data.order import indices
+from gesso.data.stream import Stream
 from gesso.engine.runlog import read_log
 from gesso.engine.runs import read_environment
 from gesso.processes import ALONE
 from gesso.recipe import CycleGANLoss, Recipe
+from publications import write_imagenet
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +163,44 @@ def test_two_processes_score_what_one_scores(
     assert main(["evaluate", str(run), "--device", "cpu"]) == 0
     assert said == capsys.readouterr().out
     assert silent == ""
+
+
+def test_the_tars_of_imagenet_are_prepared_trained_on_and_scored_by_two_processes(
+    worlds: Worlds, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shards = tmp_path / "shards"
+    (tmp_path / "tars").mkdir()
+    write_imagenet(tmp_path / "tars")
+    packing = ["--per-shard", "3", "--processes", "2"]
+    assert main(["data", "prepare", "imagenet", str(tmp_path / "tars"), "-o", str(shards), *packing]) == 0
+    run = trained(worlds, "densenet-demo", shards, tmp_path, "--data.cache", "off")
+    assert "n01440764" in (run / "recipe.json").read_text()
+    said, _ = worlds.gesso(tmp_path / "out", "evaluate", str(run), "--device", "cpu")
+    assert "split val, 4 images, 2 classes" in said
+    capsys.readouterr()
+    main(["evaluate", str(run), "--device", "cpu"])
+    assert said == capsys.readouterr().out
+
+
+def test_processes_see_every_image_of_an_epoch_once() -> None:
+    """Positions, and so images, are dealt out without a gap or an overlap, though an epoch ends inside a step."""
+    epoch, batch, world = 10, 2, 3
+    seen: list[int] = []
+    for step in range(5):
+        for rank in range(world):
+            stream = Positions(batch_size=batch, workers=1, rank=rank, world=world)
+            seen += [int(p) for p in stream.positions(step * batch * world)]
+            stream.close()
+    assert seen == list(range(30))
+    order = indices(0, 0, np.array(seen), epoch)
+    assert all(sorted(order[start : start + epoch]) == list(range(epoch)) for start in range(0, 30, epoch))
+
+
+class Positions(Stream[Any]):
+    """A stream of nothing but its positions."""
+
+    def host_batch(self, position: int) -> Any:
+        raise NotImplementedError
+
+    def to_device(self, host: Any) -> Any:
+        raise NotImplementedError

@@ -45,7 +45,7 @@ def cyclegan_gaudi() -> CycleGANRecipe:
         generator=Generator(norm_affine="on", init="kaiming", init_gain=1.0),
         discriminator=Discriminator(norm_affine="on", init="kaiming", init_gain=1.0),
         optimizer=Adam(generator_lr=4e-4, discriminator_lr=2e-4),
-        schedule=Schedule(decay="cosine", delay=100, warmup="quadratic", warmup_epochs=25),
+        schedule=Schedule(decay="cosine", delay=100, warmup="quadratic", warmup_epochs=25, scaling="sqrt"),
         loss=CycleGANLoss(identity_relative=False, discriminator_factor=1.0, pool_prefill=True),
         checkpoints=Checkpoints(every=1),
         tracking=Tracking(sheet_every=5),
