@@ -218,5 +218,5 @@ def test_resume_refuses_another_data_set(gesso: Gesso, classes: Path, tmp_path: 
         save(tmp_path / "other" / "train" / "bright" / f"{i}.png", i)
     before = (run / "recipe.json").read_bytes()
     refused(gesso("resume", run, "--data-root", tmp_path / "other"), "its classes have other names")
-    refused(gesso("resume", run, "--data-root", tmp_path / "nowhere"), "nowhere")
+    refused(gesso("resume", run, "--data.root", tmp_path / "nowhere"), "nowhere")
     assert (run / "recipe.json").read_bytes() == before

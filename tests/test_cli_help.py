@@ -248,6 +248,16 @@ def test_names_may_be_written_in_any_case(
         assert trained[0][1]["name"] == "btoa"
 
 
+@pytest.mark.parametrize("flag", ["--data.root", "--data-root"])
+def test_the_data_set_of_a_run_has_the_flag_of_training(
+    flag: str, gesso: Gesso, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr("gesso.engine.score.score_run", lambda **values: asked.update(values) or [])
+    assert gesso("evaluate", "runs/it", flag, "datasets/maps").code == 0
+    assert asked["data_root"] == "datasets/maps"
+
+
 def test_scores_to_evaluate_may_be_written_in_any_case(gesso: Gesso, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
     monkeypatch.setattr("gesso.engine.score.score_run", lambda **values: asked.update(values) or [])

@@ -15,3 +15,5 @@ Sources = Annotated[tyro.conf.Positional[tuple[Path, ...]], Flag(metavar="SOURCE
 Out = Annotated[Path, Flag(aliases=("-o",))]
 BatchSize = Annotated[int, Flag(aliases=("-b",))]
 Arithmetic = Annotated[Precision, Flag(aliases=("-d",))]
+DataRoot = Annotated[str, Flag(aliases=("--data.root",))]
+"""Under the name that it has in `gesso train`."""

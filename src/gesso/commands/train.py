@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from gesso.commands.flags import Arithmetic, BatchSize, Flag, Run
+from gesso.commands.flags import Arithmetic, BatchSize, DataRoot, Flag, Run
 from gesso.commands.table import listed
 from gesso.errors import UsageError, perhaps
 from gesso.parsing import parse
@@ -82,7 +82,7 @@ def resume(arguments: Sequence[str]) -> int:
         run: Run,
         *,
         epochs: Annotated[float, Flag(aliases=("-e",))] = 0,
-        data_root: str = "",
+        data_root: DataRoot = "",
         devices: int = 1,
         max_restarts: int = 0,
     ) -> tuple[Any, ...]:
@@ -117,7 +117,7 @@ def evaluate(arguments: Sequence[str]) -> int:
         *,
         checkpoint: str = "best",
         split: Literal["auto", "train", "val", "test"] = "auto",
-        data_root: str = "",
+        data_root: DataRoot = "",
         mode: Literal["recipe", "eval", "train"] = "recipe",
         batch_size: BatchSize = 0,
         device: str = "auto",
