@@ -43,6 +43,7 @@ ENOUGH = 5
 FEWEST_STEPS = 10
 """A run with fewer timed steps is not compared: its median is no better than a step."""
 DRAWS = 4000
+TOO_SLOW = "TOO SLOW"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ class Row:
     head: Side
     ratio: Ratio
     verdict: str
-    """same, faster: nothing to fail; unsure: below the threshold, but that may be noise; slower: this fails."""
+    """TOO SLOW: this fails. unsure: below the threshold, but that may be noise. slower, faster: surely, but not so that
+    it fails. same: no difference that is sure."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,8 @@ class Comparison:
     confidence: float
 
     @property
-    def slower(self) -> list[Row]:
-        return [row for row in self.rows if row.verdict == "slower"]
+    def too_slow(self) -> list[Row]:
+        return [row for row in self.rows if row.verdict == TOO_SLOW]
 
 
 def throughput_ratio(base: Sequence[Array], head: Sequence[Array], confidence: float = 0.95) -> Ratio:
@@ -124,8 +126,9 @@ def compare(base: Iterable[Result], head: Iterable[Result], fail_below: float, c
 
 def shown(comparison: Comparison) -> list[str]:
     """The comparison as lines of text: a table, what was not compared, and where more repeats are needed."""
-    header = ("configuration", "base images/s", "head images/s", "ratio", "interval", "runs", "noise", "")
-    lines = aligned(header, [_cells(row) for row in comparison.rows])
+    header = ("configuration", "machine", "base images/s", "head images/s", "ratio", "interval", "runs", "noise", "")
+    several = len({row.configuration.machine for row in comparison.rows}) > 1
+    lines = aligned(header, [_cells(row, several) for row in comparison.rows])
     lines += ["", f"interval: of the ratio, at a confidence of {comparison.confidence:g}; noise: between runs."]
     fewest = min(min(row.base.runs, row.head.runs) for row in comparison.rows)
     if fewest == 1:
@@ -150,7 +153,8 @@ def label(configuration: Configuration) -> str:
 
 
 def _log_medians(runs: Sequence[Array]) -> Array:
-    return np.log([float(np.median(run)) for run in runs])
+    logs: Array = np.log([float(np.median(run)) for run in runs])
+    return logs
 
 
 def _deviations(runs: Sequence[Array], generator: np.random.Generator) -> Array:
@@ -158,10 +162,9 @@ def _deviations(runs: Sequence[Array], generator: np.random.Generator) -> Array:
     logs = _log_medians(runs)
     count = len(runs)
     if count > 1:
-        drawn = logs[generator.integers(count, size=(DRAWS, count))].mean(axis=1)
-        unbiased: Array = (drawn - logs.mean()) * math.sqrt(count / (count - 1))
-        return unbiased
-    return _drawn_medians(runs[0], generator) - logs[0] + generator.normal(0, ASSUMED, DRAWS)
+        drawn: Array = logs[generator.integers(count, size=(DRAWS, count))].mean(axis=1)
+        return (drawn - float(logs.mean())) * math.sqrt(count / (count - 1))
+    return _drawn_medians(runs[0], generator) - float(logs[0]) + generator.normal(0, ASSUMED, DRAWS)
 
 
 def _drawn_medians(run: Array, generator: np.random.Generator) -> Array:
@@ -174,7 +177,8 @@ def _drawn_medians(run: Array, generator: np.random.Generator) -> Array:
         starts = generator.integers(len(run), size=(min(at_once, DRAWS - begin), blocks, 1))
         steps = (starts + np.arange(length)).reshape(len(starts), -1)[:, : len(run)] % len(run)
         medians.append(np.median(run[steps], axis=1))
-    return np.log(np.concatenate(medians))
+    logs: Array = np.log(np.concatenate(medians))
+    return logs
 
 
 def _by_configuration(
@@ -223,11 +227,11 @@ def _row(
     timed = [[np.asarray(run, dtype=np.float64) for run in side] for side in (base, head)]
     ratio = throughput_ratio(timed[0], timed[1], confidence)
     if ratio.high < fail_below:
-        verdict = "slower"
+        verdict = TOO_SLOW
     elif ratio.value < fail_below:
         verdict = "unsure"
     else:
-        verdict = "faster" if ratio.low > 1 else "same"
+        verdict = "slower" if ratio.high < 1 else "faster" if ratio.low > 1 else "same"
     samples = configuration.batch_size * configuration.devices
     return Row(configuration, _side(timed[0], samples), _side(timed[1], samples), ratio, verdict)
 
@@ -238,10 +242,11 @@ def _side(runs: Sequence[Array], samples: int) -> Side:
     return Side(len(runs), samples / math.exp(float(logs.mean())), noise)
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row, several_machines: bool) -> tuple[str, ...]:
     ratio = row.ratio
     return (
         label(row.configuration),
+        row.configuration.machine if several_machines else "",
         f"{row.base.samples_per_second:.4g}",
         f"{row.head.samples_per_second:.4g}",
         f"{ratio.value:.3f}",

@@ -47,7 +47,7 @@ def read_results(path: Path) -> list[Result]:
             bad.append(f"line {number}: {error}")
     if bad:
         more = f"; and {len(bad) - SHOWN} more lines" if len(bad) > SHOWN else ""
-        raise DataError(f"{path}: {'; '.join(bad[:SHOWN])}{more}; nothing was imported")
+        raise DataError(f"{path}: {'; '.join(bad[:SHOWN])}{more}; nothing was taken from it")
     return results
 
 

@@ -1,0 +1,190 @@
+"""What the results say: repeat runs in one line, by model, machine and version, in a terminal, as CSV and as a page.
+
+The page is one file that opens from disk without server or network and follows the reader's light or dark. Its plots
+are SVG, drawn here (plots.py); bench.html.jinja and the stylesheet of the runs' reports decide how they look.
+"""
+
+import csv
+import dataclasses
+import io
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+
+import jinja2
+
+from gesso.bench import plots
+from gesso.bench.comparing import label
+from gesso.bench.results import METRICS, Configuration, Result
+from gesso.bench.tables import aligned
+from gesso.engine.figures import digits
+
+HEADER = (
+    *("configuration", "version", "commit", "runs", "images/s", "noise", "ms a step", "p10", "p90", "waiting"),
+    *("memory", "GMACs", "of peak", "J a step", "cost of 10⁶", "converged", "when"),
+)
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.ChoiceLoader([jinja2.PackageLoader("gesso", "bench"), jinja2.PackageLoader("gesso", "engine")]),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """The repeat runs of one configuration at one state of the code, each number the median over them."""
+
+    configuration: Configuration
+    version: str
+    commit: str
+    runs: int
+    started: str
+    """Of the last run."""
+    noise: float
+    """Standard deviation of the throughput between runs, as a share; nan for a single run."""
+    metrics: dict[str, float]
+
+    @property
+    def samples_per_second(self) -> float:
+        return self.metrics.get("samples_per_second", math.nan)
+
+
+def lines_of(results: Iterable[Result]) -> list[Line]:
+    """Repeat runs brought together; sorted by model, machine, configuration and time."""
+    grouped: dict[tuple[Configuration, str, str], list[Result]] = defaultdict(list)
+    for result in results:
+        grouped[result.configuration, result.version, result.commit].append(result)
+    lines = [_line(*key, repeats) for key, repeats in grouped.items()]
+    return sorted(lines, key=lambda line: (*_place(line), line.configuration, line.started))
+
+
+def as_text(results: Iterable[Result]) -> str:
+    """A table for each model and machine."""
+    lines = lines_of(results)
+    if not lines:
+        return "No results."
+    tables = []
+    for (model, machine, device), group in groupby(lines, _place):
+        tables += [f"{model} on {machine} ({device})", *aligned(HEADER, [_cells(line) for line in group]), ""]
+    return "\n".join(tables).rstrip()
+
+
+def as_csv(results: Iterable[Result]) -> str:
+    """A row for each result, not brought together: its fields, then its metrics, empty where not measured."""
+    listed = list(results)
+    plain = [f.name for f in dataclasses.fields(Result)]
+    for long in ("recipe_json", "environment", "step_seconds", "metrics"):
+        plain.remove(long)
+    metrics = list(dict.fromkeys([*METRICS, *(name for result in listed for name in result.metrics)]))
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow([*plain, "steps", *metrics])
+    for result in listed:
+        fields = [getattr(result, name) for name in plain]
+        writer.writerow([*fields, len(result.step_seconds), *(result.metrics.get(name, "") for name in metrics)])
+    return written.getvalue()
+
+
+def as_html(results: Iterable[Result], written: datetime | None = None) -> str:
+    """One page: for each model its plots and tables. `written` is the time it names, now if None."""
+    lines = lines_of(results)
+    models = []
+    for model, group in groupby(lines, lambda line: line.configuration.model):
+        there = list(group)
+        places = [(f"{machine}, {device}", list(of)) for (_, machine, device), of in groupby(there, _place)]
+        models.append(
+            {
+                "name": model,
+                "bars": plots.bars(_bars(there)),
+                "history": plots.history(_histories(there)),
+                "places": [(place, [_cells(line) for line in of]) for place, of in places],
+            }
+        )
+    return _TEMPLATES.get_template("bench.html.jinja").render(
+        models=models,
+        header=HEADER,
+        metrics=METRICS,
+        runs=sum(line.runs for line in lines),
+        machines=len({line.configuration.machine for line in lines}),
+        versions=sorted({line.version for line in lines}),
+        written=written or datetime.now(UTC),
+    )
+
+
+def _place(line: Line) -> tuple[str, str, str]:
+    c = line.configuration
+    return c.model, c.machine, c.device_name or c.device
+
+
+def _line(configuration: Configuration, version: str, commit: str, repeats: list[Result]) -> Line:
+    names = dict.fromkeys(name for result in repeats for name in result.metrics)
+    metrics = {name: statistics.median(r.metrics[name] for r in repeats if name in r.metrics) for name in names}
+    if "converged" in metrics:  # of seeds, how many: a share, where the median would be 0 or 1
+        metrics["converged"] = sum(result.metrics.get("converged", 0.0) for result in repeats)
+    speeds = [r.metrics["samples_per_second"] for r in repeats if r.metrics.get("samples_per_second", 0) > 0]
+    noise = statistics.stdev(map(math.log, speeds)) if len(speeds) > 1 else math.nan
+    started = max(result.started for result in repeats)
+    return Line(configuration, version, commit, len(repeats), started, noise, metrics)
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    def number(name: str, scale: float = 1, unit: str = "") -> str:
+        value = line.metrics.get(name, math.nan) * scale
+        return digits(value, 3) + unit if math.isfinite(value) else ""
+
+    c = line.configuration
+    converged = f"{line.metrics['converged']:.0f} of {line.runs}" if "converged" in line.metrics else ""
+    return (
+        label(c),
+        line.version,
+        line.commit,
+        str(line.runs),
+        number("samples_per_second"),
+        "" if math.isnan(line.noise) else f"{line.noise:.1%}",
+        number("ms_median"),
+        number("ms_p10"),
+        number("ms_p90"),
+        number("data_fraction", 100, " %"),
+        number("peak_memory_bytes", 2**-20, " MiB"),
+        number("gmacs"),
+        number("peak_share", 100, " %"),
+        number("energy_joules"),
+        number("cost_per_million"),
+        converged,
+        line.started[:10],
+    )
+
+
+def _bars(lines: list[Line]) -> list[plots.Bar]:
+    """The newest line of each configuration on each machine."""
+    newest = {line.configuration: line for line in sorted(lines, key=lambda line: line.started)}
+    several = len({configuration.machine for configuration in newest}) > 1
+    return [
+        plots.Bar(label(c) + f" · {c.machine}" * several, line.samples_per_second, line.noise)
+        for c, line in sorted(newest.items())
+        if math.isfinite(line.samples_per_second)
+    ]
+
+
+def _histories(lines: list[Line]) -> list[plots.History]:
+    """Throughput by state of the code, of the configurations that were measured at more than one."""
+    kept: dict[Configuration, list[Line]] = defaultdict(list)
+    for line in lines:
+        if math.isfinite(line.samples_per_second):
+            kept[line.configuration].append(line)
+    several = len({configuration.machine for configuration in kept}) > 1
+    return [
+        plots.History(
+            label(c) + f" · {c.machine}" * several,
+            [(line.started, line.commit or line.version, line.samples_per_second) for line in of],
+        )
+        for c, of in sorted(kept.items())
+        if len(of) > 1
+    ]
