@@ -3,6 +3,7 @@ that a run may be resumed from any folder."""
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from gesso.recipe import Recipe
 
@@ -12,8 +13,9 @@ NETWORKS = ("inception", "lpips", "segmenter")
 
 def anchored(recipe: Recipe) -> Recipe:
     """`recipe` with absolute paths in place of relative ones: of the networks that score, and of given weights."""
-    named = {name: path for name, path in vars(recipe.evaluation).items() if name in NETWORKS and path}
-    evaluation = dataclasses.replace(recipe.evaluation, **{name: _absolute(path) for name, path in named.items()})
+    given = {name: path for name, path in vars(recipe.evaluation).items() if name in NETWORKS and path}
+    named: dict[str, Any] = {name: _absolute(path) for name, path in given.items()}
+    evaluation = dataclasses.replace(recipe.evaluation, **named)
     return dataclasses.replace(recipe, evaluation=evaluation, start_from=tuple(map(_weights, recipe.start_from)))
 
 
