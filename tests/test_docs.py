@@ -57,6 +57,8 @@ SMALL = {
     "--network.blocks 1 1 --network.growth 4 --network.initial 8",
 }
 SMALL["cyclegan"] = SMALL["pix2pix"]
+ALONE = "--devices 1 --max-restarts 0"
+"""Several processes have tests of their own; each start of torch takes seconds."""
 
 
 def shrunk(command: list[str]) -> list[str]:
@@ -66,11 +68,12 @@ def shrunk(command: list[str]) -> list[str]:
     """
     match command[1:3]:
         case ["train", name]:
-            small = f"{TRAINING} {SMALL[RECIPES[name]().model]}"
+            steps = "--steps-per-epoch 3" if "--steps-per-epoch" in command else ""
+            small = f"{TRAINING} {SMALL[RECIPES[name]().model]} {ALONE} {steps}"
         case ["resume", _]:
-            small = "-e 2" if "-e" in command else ""
-        case ["evaluate" | "translate" | "sample" | "classify", _]:
-            small = "--device cpu -d fp32"
+            small = f"{ALONE} -e 2" if "-e" in command else ALONE
+        case ["evaluate" | "translate" | "sample" | "classify" as name, _]:
+            small = "--device cpu -d fp32" + " --devices 1" * (name == "evaluate")
         case ["data", "synth"]:
             small = f"--count {15 if 'classes' in command else 4} --size 32"
         case ["data", "prepare"] if command[3] in ("pairs", "splits"):
