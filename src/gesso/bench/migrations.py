@@ -46,9 +46,9 @@ def _results(connection: sa.Connection) -> None:
 
 
 def _indexes(connection: sa.Connection) -> None:
-    """For what reports and comparisons ask by."""
+    """For what reports and comparisons ask by, in the order in which they get it."""
     for name in ("recipe", "model", "machine", "version", "commit", "run_id"):
-        connection.execute(sa.text(f'CREATE INDEX results_by_{name} ON results ("{name}", started)'))
+        connection.execute(sa.text(f'CREATE INDEX results_by_{name} ON results ("{name}", started, digest)'))
 
 
 MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (_results, _indexes)

@@ -140,6 +140,7 @@ def _cells(line: Line) -> tuple[str, ...]:
         return digits(value, 3) + unit if math.isfinite(value) else ""
 
     c = line.configuration
+    memory = line.metrics.get("peak_memory_bytes")
     converged = f"{line.metrics['converged']:.0f} of {line.runs}" if "converged" in line.metrics else ""
     return (
         label(c),
@@ -152,7 +153,7 @@ def _cells(line: Line) -> tuple[str, ...]:
         number("ms_p10"),
         number("ms_p90"),
         number("data_fraction", 100, " %"),
-        number("peak_memory_bytes", 2**-20, " MiB"),
+        f"{memory * 2**-20:.0f} MiB" if memory else "",
         number("gmacs"),
         number("peak_share", 100, " %"),
         number("energy_joules"),
