@@ -11,6 +11,8 @@ def restore(kind: Any, value: Any) -> Any:
     Knows what recipes are made of: dataclasses, Literal, tuple[X, ...], str, int, float and bool.
     """
     if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise TypeError(f"{value!r} is not an object with fields")
         hints = typing.get_type_hints(kind)
         unknown = set(value) - {f.name for f in dataclasses.fields(kind)}
         if unknown:
@@ -22,10 +24,17 @@ def restore(kind: Any, value: Any) -> Any:
             raise TypeError(f"{value!r} is not one of {typing.get_args(kind)}")
         return value
     if origin is tuple and isinstance(value, list):
-        return tuple(restore(typing.get_args(kind)[0], item) for item in value)
+        first, *others = typing.get_args(kind)
+        kinds = [first] * len(value) if others == [...] else [first, *others]
+        if len(value) != len(kinds):
+            raise TypeError(f"{value!r} has not {len(kinds)} values")
+        return tuple(restore(each, item) for each, item in zip(kinds, value, strict=True))
     kind = origin or kind
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise TypeError("a whole number that is too large for a float") from None
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         raise TypeError(f"{value!r} is not of type {kind.__name__}")
     return value

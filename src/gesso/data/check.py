@@ -21,7 +21,7 @@ from gesso.data.images import SUFFIXES, image_format, read_image
 from gesso.data.layouts import READERS, VARIED, Laid, Size, below, layouts
 from gesso.data.shards import ShardSource, is_shards, open_shards, shard_splits
 from gesso.data.sources import Unit
-from gesso.errors import BadImage, DataError
+from gesso.errors import BadImage, DataError, UsageError
 from gesso.progress import Progress, silent
 
 T = TypeVar("T")
@@ -83,8 +83,10 @@ def check(root: Path, max_pixels: int = 100_000_000, workers: int = 0, progress:
     hears of (files or images done, in all).
 
     Images that cannot be read are findings. DataError only where there is no such folder, no image in it, or a shard
-    that is damaged itself.
+    that is damaged itself; UsageError where `max_pixels` is less than 1.
     """
+    if max_pixels < 1:
+        raise UsageError(f"--max-pixels {max_pixels}: must be 1 or more")
     shards = is_shards(str(root))
     if shards and not root.is_dir():  # one shard, or the names of several
         return _check_shards(root, max_pixels, workers, progress)

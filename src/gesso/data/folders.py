@@ -203,13 +203,15 @@ def match(a: Iterable[Path], folder_a: Path, b: Iterable[Path], folder_b: Path) 
     )
 
 
-def checked_root(root: Path) -> None:
+def checked_root(root: Path, flag: str = "") -> None:
+    """DataError, which names `flag` where one gave the folder, unless `root` is a folder that may be read."""
+    named = f"{flag} {root}".lstrip()
     if not root.exists():
-        raise DataError(f"--data.root {root}: no such folder")
+        raise DataError(f"{named}: no such folder")
     if not root.is_dir():
-        raise DataError(f"--data.root {root}: a file, not a folder; name the folder that holds the images")
+        raise DataError(f"{named}: a file, not a folder; name the folder that holds the images")
     if not os.access(root, os.R_OK | os.X_OK):
-        raise DataError(f"--data.root {root}: may not be read; mend its permissions")
+        raise DataError(f"{named}: may not be read; mend its permissions")
 
 
 def _both(root: Path, pattern: tuple[str, str], split: str) -> tuple[Path, ...]:

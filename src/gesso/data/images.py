@@ -55,6 +55,8 @@ WRITABLE: dict[str, dict[int, tuple[int, ...]]] = {
     "PPM": {1: (1, 3)},
 }
 PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels
+LARGEST_FITTED = 10**8
+"""Pixels that an image may have after `fit`, where it had fewer before."""
 _GIANT = 2**24  # pixels; larger images are decoded one at a time, so that threads do not add up their memory
 _one_giant = threading.Lock()
 _QUIET = r"(PIL|tifffile)\."
@@ -186,20 +188,26 @@ def fit(array: Array, preprocess: str, load_size: int, crop_size: int) -> Array:
 
     resize_and_crop: to load_size×load_size. scale_width and scale_width_and_crop: to the width load_size, aspect
     kept, but at least crop_size high. crop: unchanged, or enlarged so that the shorter side is crop_size. none:
-    unchanged. (These are the choices of `recipe.Data.preprocess`.)
+    unchanged. (These are the choices of `recipe.Data.preprocess`.) RefusedError where an enlarged image would fill the
+    memory, as that of a thin line does.
     """
     height, width = array.shape[:2]
     match preprocess:
         case "resize_and_crop":
-            return resize(array, load_size, load_size)
+            wide, high = load_size, load_size
         case "scale_width" | "scale_width_and_crop":
-            return resize(array, load_size, max(load_size * height // width, crop_size))
+            wide, high = load_size, max(load_size * height // width, crop_size)
         case "crop":
             scale = max(1.0, crop_size / min(height, width))
-            return resize(array, max(round(width * scale), crop_size), max(round(height * scale), crop_size))
+            wide, high = max(round(width * scale), crop_size), max(round(height * scale), crop_size)
         case _:
             assert preprocess == "none", preprocess
             return array
+    if wide * high > max(width * height, LARGEST_FITTED):
+        raise RefusedError(
+            f"{width} x {height} pixels would become {wide} x {high}, which --data.preprocess {preprocess} is not for"
+        )
+    return resize(array, wide, high)
 
 
 def write_image(path: Path | str, array: Array) -> None:

@@ -261,6 +261,8 @@ def open_classes(data: ClassData, split: str, say: Say = lambda line: None, prog
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; name the split with --data.train-split or --data.evaluate-split")
     for path in _images(folder):
+        if path.parent == folder:
+            raise DataError(f"{path}: stands beside the class folders; put it into the folder of its class")
         name = path.relative_to(folder).parts[0]
         if name not in known:
             raise DataError(f"{path}: class {name} is not among those of {data.train_split}")

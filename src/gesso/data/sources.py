@@ -17,7 +17,7 @@ from gesso.data.folders import Picture, Split, checked_root, find_split, halve, 
 from gesso.data.images import read_image, to_channels
 from gesso.data.streets import RENDERER
 from gesso.data.synth import FIRST, street_pair
-from gesso.errors import UsageError
+from gesso.errors import UsageError, flag
 from gesso.recipe import BUILTIN_STREETS, Data, TranslationData
 
 Slot = tuple[str, int]
@@ -185,7 +185,7 @@ def root_of(data: Data) -> Path:
             f"--data.root is missing: name the folder of your images, or {BUILTIN_STREETS} to try the built-in ones"
         )
     root = Path(data.root).expanduser()
-    checked_root(root)
+    checked_root(root, flag("data.root"))
     return root
 
 

@@ -25,6 +25,7 @@ import numpy as np
 import platformdirs
 
 from gesso.data.ahead import ahead
+from gesso.data.decoding import RefusedError
 from gesso.data.images import fit
 from gesso.data.sources import Slot, Source, Unit, fingerprint
 from gesso.errors import BadImage, DataError
@@ -231,6 +232,8 @@ def _decode_all(
             return {slot: fit(image) for slot, image in source.decode(unit).items()}
         except BadImage as error:
             return error
+        except RefusedError as error:
+            return BadImage(unit.name, str(error))
 
     decoded = ahead(decode, source.units, data.workers)
     for done, (unit, images) in enumerate(zip(source.units, decoded, strict=True), 1):
@@ -261,7 +264,7 @@ def _expected_bytes(source: Source, fit: Fit) -> int:
     """Size of the cache, judged from a few units spread over the source."""
     sizes = []
     for unit in source.units[:: max(1, len(source.units) // 8)]:
-        with contextlib.suppress(BadImage):
+        with contextlib.suppress(BadImage, RefusedError):
             sizes.append(sum(fit(image).nbytes for image in source.decode(unit).values()))
     return len(source.units) * sum(sizes) // max(1, len(sizes))
 

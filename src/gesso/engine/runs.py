@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import filelock
 
@@ -18,9 +18,9 @@ import gesso
 from gesso.devices import Choice
 from gesso.engine import checkpoint
 from gesso.engine.checkpoint import list_checkpoints
-from gesso.errors import CheckpointError, UsageError
+from gesso.errors import CheckpointError, DataError, UsageError
 from gesso.files import disk_errors, write_atomically
-from gesso.recipe import BUILTIN_STREETS, ClassData, Recipe, as_value, differences, from_json
+from gesso.recipe import BUILTIN_STREETS, ClassData, Precision, Recipe, as_value, differences, from_json
 
 RECIPE = checkpoint.RECIPE
 ENVIRONMENT, LOG, METRICS = "environment.json", "log.jsonl", "metrics.json"
@@ -52,7 +52,8 @@ def open_run(path: Path, recipe: Recipe, *, overwrite: bool) -> Opened:
 
     The same recipe as the folder's resumes it. Another one is refused with the flags that differ, unless
     `overwrite`: then the old run is moved aside to `path.old-N`, not deleted. A run that never came to its
-    first checkpoint, because a file or a flag was wrong, takes the mended recipe.
+    first checkpoint, because a file or a flag was wrong, takes the mended recipe. DataError where the data set has
+    other classes than when the run was begun.
     """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +69,13 @@ def open_run(path: Path, recipe: Recipe, *, overwrite: bool) -> Opened:
             path.rename(_free_name(path))
             lock = lock_run(path)
         elif list_checkpoints(path):
-            changed = differences(recipe, read_recipe(path))
+            before = read_recipe(path)
+            if told := _other_classes(recipe, before):
+                raise DataError(
+                    f"{recipe.data.root}: its classes are no longer those that {path} was begun with: {told}; bring "
+                    "those back, or train another run"
+                )
+            changed = differences(recipe, before)
             if len(changed) == 1 and changed[0].startswith("--epochs "):
                 raise UsageError(
                     f"{path} was trained to another length: {changed[0]}; to change it use `gesso resume "
@@ -86,6 +93,21 @@ def open_run(path: Path, recipe: Recipe, *, overwrite: bool) -> Opened:
         lock.release()
         raise
     return Opened(path, False, lock)
+
+
+def _other_classes(ours: Recipe, theirs: Recipe) -> str:
+    """How the classes of a data set differ from those with which a run on it was begun; empty where they do not."""
+    if not (isinstance(ours.data, ClassData) and isinstance(theirs.data, ClassData)):
+        return ""
+    now, before = ours.data.names, theirs.data.names
+    if now == before or ours.data.root != theirs.data.root:
+        return ""
+    told = []
+    for names, others, what in ((now, before, "new"), (before, now, "gone")):
+        if strange := [name for name in names if name not in others]:
+            more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
+            told.append(f"{what}: {', '.join(strange[:3])}{more}")
+    return "; ".join(told) or "they stand in another order"
 
 
 def lock_run(path: Path) -> filelock.BaseFileLock:
@@ -112,16 +134,30 @@ def read_recipe(path: Path) -> Recipe:
         raise CheckpointError(f"{path}: not a run, there is no readable {RECIPE} in it") from None
     try:
         return from_json(text)
-    except CheckpointError as error:
+    except (CheckpointError, RecursionError) as error:
         raise CheckpointError(f"{path / RECIPE}: {error}") from None
 
 
 def read_environment(path: Path) -> dict[str, Any]:
     """What `write_environment` wrote; empty where there is none or it cannot be read."""
     try:
-        return dict(json.loads((path / ENVIRONMENT).read_text()))
-    except (OSError, ValueError):
+        content = json.loads((path / ENVIRONMENT).read_text())
+    except (OSError, ValueError, RecursionError):
         return {}
+    if not isinstance(content, dict):
+        return {}
+    if not _are_choices(content.get("choices")):
+        content.pop("choices", None)
+    return content
+
+
+def _are_choices(choices: Any) -> bool:
+    """Whether `choices` are as `write_environment` wrote them, or an edit has spoilt them."""
+    entries = choices.values() if isinstance(choices, dict) else [None]
+    if not all(isinstance(entry, dict) and isinstance(entry.get("value"), str) for entry in entries):
+        return False
+    precision, compiled = (choices.get(name, {}).get("value") for name in ("precision", "compile"))
+    return precision in get_args(Precision) and compiled in ("True", "False")
 
 
 def write_environment(path: Path, choices: dict[str, Choice[Any]], device: str, processes: int = 1) -> None:

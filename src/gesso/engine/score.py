@@ -23,7 +23,7 @@ FLAGS = ("metrics", "inception", "lpips", "segmenter", "classes", "labels", "ima
 """What `gesso evaluate` may change about a recipe's evaluation, by the names of its fields."""
 
 
-@spelling({f"evaluation.{name}": name for name in FLAGS} | {"data.resize": "resize"})
+@spelling({f"evaluation.{name}": name for name in FLAGS} | {"data.resize": "resize", "data.root": "data-root"})
 def score_run(
     run: Path,
     checkpoint: str = "best",

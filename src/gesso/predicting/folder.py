@@ -6,6 +6,7 @@ others go on; a result appears under its name only when it is whole.
 """
 
 import contextlib
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -247,7 +248,7 @@ def _jobs(inputs: Path, out: Path, suffix: str, existing: str) -> tuple[list[Job
         raise UsageError(f"{inputs}: there is no such picture or folder")
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: is a file; name a folder")
-    if inputs.is_dir() and out.resolve().is_relative_to(inputs.resolve()):
+    if inputs.is_dir() and _real(out).is_relative_to(_real(inputs)):
         raise UsageError(
             f"--out {out}: lies inside {inputs}, so results would be taken for inputs; name another folder"
         )
@@ -256,8 +257,8 @@ def _jobs(inputs: Path, out: Path, suffix: str, existing: str) -> tuple[list[Job
     if not sources:
         raise UsageError(f"{inputs}: no pictures in this folder or its sub-folders")
     jobs = [Job(source, out / name) for source, name in zip(sources, _names(sources, root, suffix), strict=True)]
-    taken = {source.resolve() for source in sources}
-    if own := next((job.target for job in jobs if job.target.resolve() in taken), None):
+    taken = {_real(source) for source in sources}
+    if own := next((job.target for job in jobs if _real(job.target) in taken), None):
         raise UsageError(f"--out {out}: {own} is one of the pictures to translate; name another folder")
     there = [job for job in jobs if job.target.exists()]
     if there and existing == "refuse":
@@ -269,6 +270,11 @@ def _jobs(inputs: Path, out: Path, suffix: str, existing: str) -> tuple[list[Job
         gone = set(there)
         jobs = [job for job in jobs if job not in gone]
     return jobs, len(there) if existing == "skip" else 0
+
+
+def _real(path: Path) -> Path:
+    """Where links lead to. Unlike `Path.resolve`, this leaves a link that leads to itself to who reads it."""
+    return Path(os.path.realpath(path))
 
 
 def _names(sources: list[Path], root: Path, suffix: str) -> list[Path]:
