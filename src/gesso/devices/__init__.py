@@ -50,7 +50,7 @@ def facts(device: torch.device) -> Accelerator:
 
 
 def _row(kind: str) -> Accelerator:
-    """The row of what torch calls `kind`; of two such rows the first, unless it is the other's devices that are here."""
+    """The row of what torch calls `kind`; of two such rows the second where its devices are here."""
     first, *others = (row for row in ACCELERATORS.values() if row.kind == kind)
     return next((row for row in others if row.count()), first)
 

@@ -53,6 +53,7 @@ CPU = Accelerator(
     compile_backend="inductor",
     synchronize=nothing,
     submit=nothing,
+    pins_memory=False,
     peak_memory=_peak_memory,
     reset_peak_memory=nothing,
     free_memory=lambda device: int(psutil.virtual_memory().available),

@@ -57,6 +57,7 @@ CUDA = Accelerator(
     compile_backend="inductor",
     synchronize=lambda device: torch.cuda.synchronize(device),
     submit=nothing,
+    pins_memory=True,
     peak_memory=lambda device: torch.cuda.max_memory_allocated(device),
     reset_peak_memory=lambda device: torch.cuda.reset_peak_memory_stats(device),
     free_memory=lambda device: torch.cuda.mem_get_info(device)[0],

@@ -21,6 +21,7 @@ MPS = Accelerator(
     compile_backend="inductor",
     synchronize=lambda device: torch.mps.synchronize(),
     submit=nothing,
+    pins_memory=False,
     peak_memory=lambda device: torch.mps.driver_allocated_memory(),
     reset_peak_memory=nothing,
     free_memory=lambda device: torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory(),

@@ -47,6 +47,8 @@ class Accelerator:
     synchronize: Callable[[torch.device], None]
     submit: Callable[[], None]
     """Start what was recorded and not yet started. After each backward pass and each optimizer's step."""
+    pins_memory: bool
+    """Whether the host's memory can be pinned for it, and a torch.Event tells that a copy into that has arrived."""
     peak_memory: Callable[[torch.device], int]
     """Bytes at the highest point of this process."""
     reset_peak_memory: Callable[[torch.device], None]

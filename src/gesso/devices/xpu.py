@@ -41,6 +41,7 @@ XPU = Accelerator(
     compile_backend="inductor",
     synchronize=lambda device: torch.xpu.synchronize(device),
     submit=nothing,
+    pins_memory=True,
     peak_memory=lambda device: torch.xpu.max_memory_allocated(device),
     reset_peak_memory=lambda device: torch.xpu.reset_peak_memory_stats(device),
     free_memory=lambda device: torch.xpu.mem_get_info(device)[0],

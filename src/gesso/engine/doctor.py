@@ -20,7 +20,7 @@ def examine() -> Iterator[str]:
     for name, version in versions().items():
         yield f"{name:<14} {version}"
     for kind, row in ACCELERATORS.items():
-        yield f"{kind:<14} {_there(kind, row)}"
+        yield f"{kind:<14} {_there(row)}"
     device = choose_device("auto")
     precision = choose_precision("auto", device.value)
     row = facts(device.value)
@@ -29,6 +29,7 @@ def examine() -> Iterator[str]:
     yield f"channels_last  {row.channels_last.value} ({row.channels_last.reason})"
     yield f"free memory    {row.free_memory(device.value) / 1e9:.1f} GB"
     yield f"compiler       {row.compiler().reason}"
+    yield f"limits         {row.limits}"
     for name in OPTIONAL:
         missing = f"not installed: pip install 'gesso[{name}]'"
         yield f"{name:<14} {'installed' if find_spec(name) else missing}"
@@ -51,8 +52,16 @@ def _inception() -> str:
     return str(path) if whole else f"{path} is damaged or another network; install it again: pip install 'gesso[fid]'"
 
 
-def _there(kind: str, row: Accelerator) -> str:
-    """Every device of this kind, in words."""
+def _there(row: Accelerator) -> str:
+    """Every device of this kind, in words, and whether what gesso knows of the kind was ever tried."""
+    trust = f"by the documentation ({row.documentation})" if row.documentation else "run by us"
     count = row.count()
-    described = ", ".join(row.describe(torch.device(kind, index)) for index in range(count))
-    return f"{count}: {described}" if count > 1 else described or "not here"
+    if not count:
+        return f"not here, needs {row.needs}; {trust}"
+    devices = [torch.device(row.kind, index) for index in range(count)]
+    described = ", ".join(row.describe(device) for device in devices)
+    compiler = row.compiler()
+    return (
+        f"{f'{count}: ' if count > 1 else ''}{described}; {', '.join(row.precisions(devices[0]))}; "
+        f"{row.compile_backend if compiler.value else 'not compiled'} ({compiler.reason}); {trust}"
+    )

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import patch_environment
 
 from gesso.devices import Choice, choose_compile, choose_device, choose_precision, facts
 from gesso.engine.average import Average
@@ -103,30 +104,30 @@ def prepare(
     """Put `model` on its device, in the chosen precision and memory format, compiled where chosen, its gradients shared
     with the other processes of `world`."""
     device = choices.device.value
-    if world.size > 1:
-        facts(device).select(device)
-        if model.config.sync_batch_norm:
-            for network in model.networks.values():
-                synchronize(network)
-    model.share_gradients = world.average
-    facts(device).allow_tf32(choices.precision.value == "tf32")
+    row = facts(device)
+    if device.index is not None:
+        row.select(device)
+    if world.size > 1 and model.config.sync_batch_norm:
+        for network in model.networks.values():
+            synchronize(network)
+    model.share_gradients, model.submit = world.average, row.submit
+    row.allow_tf32(choices.precision.value == "tf32")
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
     # Accelerate keeps its state for a whole process, which may train several recipes one after another.
     AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = Accelerator(
-        mixed_precision="bf16" if choices.precision.value == "bf16" else "no", cpu=facts(device).host
-    )
+    with patch_environment(ACCELERATE_TORCH_DEVICE=str(device)):  # of two kinds it would take its own favourite
+        accelerator = Accelerator(mixed_precision="bf16" if choices.precision.value == "bf16" else "no", cpu=row.host)
     layout = torch.channels_last if choices.channels_last.value else torch.contiguous_format
     networks = [*model.networks.values(), *(average.networks.values() if average else ())]
     for network in networks:
         network.to(device=device, memory_format=layout)
     if train:
-        model.make_optimizers(facts(device).fused_optimizer)
+        model.make_optimizers(row.fused_optimizer)
     if choices.compile.value:
         for network in model.networks.values():
-            network.forward = torch.compile(network.forward, dynamic=False)
+            network.forward = torch.compile(network.forward, dynamic=False, backend=row.compile_backend)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for network in networks:
