@@ -6,6 +6,7 @@
     │   └── BadImage              one image file: unreadable, truncated, too large
     ├── CheckpointError           a checkpoint: not one, damaged, of another model
     ├── DiskError                 the disk: full, read-only
+    ├── DivergenceError           a training that diverges, however often it goes back
     └── ProcessError              another process of the same training has ended
 
 The command line prints the message on one line and exits with `exit_code`. So each message names the flag or
@@ -79,6 +80,12 @@ class CheckpointError(GessoError):
 
 class DiskError(GessoError):
     """The disk is full, read-only or gone. What was there before is untouched."""
+
+
+class DivergenceError(GessoError):
+    """A training that diverges, however often it goes back to a good checkpoint."""
+
+    exit_code = 3
 
 
 class ProcessError(GessoError):

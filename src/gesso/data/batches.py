@@ -86,8 +86,10 @@ class Batches(Stream[HostBatch]):
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        super().__init__(batch_size=batch_size, workers=data.workers, position=position, rank=rank, world=world)
-        self._store, self._data, self._seed = store, data, seed
+        super().__init__(
+            batch_size=batch_size, workers=data.workers, seed=seed, position=position, rank=rank, world=world
+        )
+        self._store, self._data = store, data
         self._aligned = aligned
         self._device = device
         self._crop = data.crop_size if data.cropped else None

@@ -46,9 +46,9 @@ class Samples(Stream[HostSamples]):
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        super().__init__(batch_size=batch_size, workers=workers, position=position, rank=rank, world=world)
+        super().__init__(batch_size=batch_size, workers=workers, seed=seed, position=position, rank=rank, world=world)
         self._store, self._view, self._class_of = store, view, class_of
-        self._seed, self._device = seed, device
+        self._device = device
 
     def host_batch(self, position: int) -> HostSamples:
         positions = self.positions(position)

@@ -8,7 +8,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -30,7 +30,10 @@ class Stream(ABC, Generic[Host]):
     stretch of each step's positions. `seconds_waited` adds up the time in which training stood still.
     """
 
-    def __init__(self, *, batch_size: int, workers: int, position: int = 0, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, *, batch_size: int, workers: int, seed: int = 0, position: int = 0, rank: int = 0, world: int = 1
+    ) -> None:
+        self._seed = seed
         self.position = self._next = position
         self.seconds_waited = 0.0
         self._batch, self._rank, self._world = batch_size, rank, world
@@ -64,10 +67,13 @@ class Stream(ABC, Generic[Host]):
         self.position += self._batch * self._world
         return self.to_device(host)
 
-    def rewind(self, position: int) -> None:
-        """Go on at `position`, as if nothing had been drawn."""
+    def rewind(self, position: int, seed: int | None = None) -> None:
+        """Go on at `position`, as if nothing had been drawn; in the order of another `seed`, if given."""
+        if seed is not None:
+            self._seed = seed
         for future in self._ahead:
             future.cancel()
+        wait(self._ahead)  # those under way would mix the seeds
         self._ahead.clear()
         self.position = self._next = position
         self.seconds_waited = 0.0

@@ -131,6 +131,14 @@ def prune(run: Path, keep: int) -> None:
             _discard(path)
 
 
+def drop_after(run: Path, path: Path) -> None:
+    """Remove the checkpoints after `path` and name it as the latest, since what came after it is not good."""
+    for later in list_checkpoints(run):
+        if later.name > path.name:
+            _discard(later)
+    write_atomically(path.parent / "latest", path.name + "\n")
+
+
 def sweep(run: Path) -> None:
     """Remove what was being written, or pruned, when the run was killed."""
     for folder in (run, run / "checkpoints", run / "samples", run / "samples" / "slider"):

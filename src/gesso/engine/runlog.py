@@ -33,6 +33,8 @@ from gesso.files import disk_errors
 Record = dict[str, Any]
 
 NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+MOST = 2**53
+"""No count of images and no time of the clock comes near it; what is beyond was not written here."""
 DONE_AGAIN = frozenset({"loss", "metric", "sheet", "checkpoint"})
 
 
@@ -105,7 +107,9 @@ def _record(line: str) -> Record | None:
         return None
     if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
         return None
-    if not isinstance(value.get("images"), int) or not isinstance(value.get("time"), int | float):
+    if not isinstance(value.get("images"), int) or not 0 <= value["images"] < MOST:
+        return None
+    if not isinstance(value.get("time"), int | float) or not 0 <= value["time"] < MOST:
         return None
     return {key: item if key == "text" else _restored(item) for key, item in value.items()}
 

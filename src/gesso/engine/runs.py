@@ -111,7 +111,13 @@ def _other_classes(ours: Recipe, theirs: Recipe) -> str:
 
 
 def lock_run(path: Path) -> filelock.BaseFileLock:
-    """Hold the run at `path` until released or this process ends. UsageError where another process holds it."""
+    """Hold the run at `path` until released or this process ends. UsageError where another process holds it, or where
+    `path` is a checkpoint, which nothing may write into."""
+    if (path / checkpoint.MANIFEST).exists():
+        raise UsageError(
+            f"{path} is a checkpoint and not a run; name the run that holds it, or train another run with "
+            f"--start-from {shlex.quote(str(path))}"
+        )
     with disk_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(path / ".lock", blocking=False)
@@ -127,7 +133,7 @@ def read_recipe(path: Path) -> Recipe:
     if not path.exists():
         raise CheckpointError(f"{path}: there is no such run")
     if (path / checkpoint.MANIFEST).exists() and not (path / RECIPE).exists():
-        path = path.resolve().parents[1]  # checkpoints did not always carry their recipe
+        path = path.resolve().parent.parent  # checkpoints did not always carry their recipe
     try:
         text = (path / RECIPE).read_text()
     except (OSError, UnicodeDecodeError):

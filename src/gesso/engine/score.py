@@ -58,7 +58,7 @@ def score_run(
     asked = evaluated_by(in_mode(recipe, mode), {name: value for name, value in given.items() if value})
     if resize:
         asked = resized(asked, resize)
-    whole_run = found.path.parents[1].resolve() == run.resolve()
+    whole_run = found.path.resolve().parent.parent == run.resolve()
     own = whole_run and (checkpoint, split, data_root) == ("best", "auto", "") and asked == recipe
     if data_root:
         asked = dataclasses.replace(asked, data=dataclasses.replace(asked.data, root=data_root))

@@ -1,5 +1,6 @@
 """A run in memory: everything between its folder and its next step, opened alike for a new run and for a resume."""
 
+import copy
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ import torch
 from gesso.data.stream import Stream
 from gesso.engine import checkpoint, state
 from gesso.engine.average import Average
-from gesso.engine.checkpoint import Checkpoint
+from gesso.engine.checkpoint import Checkpoint, Weights
 from gesso.engine.dumps import Dumper
 from gesso.engine.feeding import open_feed
+from gesso.engine.guard import Guard
 from gesso.engine.judging import Judge, open_judge
 from gesso.engine.launch import Choices, choose, prepare
 from gesso.engine.remarks import opening_remarks
@@ -27,6 +29,14 @@ from gesso.progress import say, tell
 from gesso.recipe import ClassificationRecipe, Recipe
 
 
+@dataclass(frozen=True)
+class Start:
+    """A run before its first step, on the host."""
+
+    weights: Weights
+    model: dict[str, Any]
+
+
 @dataclass
 class Session:
     """A run in memory.
@@ -37,6 +47,9 @@ class Session:
     total      images after which the run is finished
     saved_at   `images` at the last checkpoint, -1 before the first
     best       the best score so far: name, value, images
+    returns    times that the run diverged and went back
+    initial    what it goes back to before the first checkpoint; None after that
+    gone_back_to  `images` at the newest return, -1 before any
     """
 
     recipe: Recipe
@@ -47,6 +60,7 @@ class Session:
     choices: Choices
     judge: Judge
     dumper: Dumper
+    guard: Guard
     narrator: Narrator
     batches: Stream[Any]
     images: int
@@ -54,7 +68,10 @@ class Session:
     total: int
     per_epoch: int
     best: dict[str, Any]
+    returns: int
+    initial: Start | None
     began: float
+    gone_back_to: int = -1
 
     @property
     def device(self) -> torch.device:
@@ -63,6 +80,11 @@ class Session:
     @property
     def step(self) -> int:
         return self.recipe.batch_size * self.world.size
+
+    @property
+    def seed(self) -> int:
+        """Of the data's order and of every step's random numbers: another one after each return."""
+        return seed_after(self.recipe, self.returns)
 
     @property
     def judged(self) -> Networks:
@@ -98,8 +120,9 @@ def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) ->
     environment = read_environment(run)
     choices = choose(recipe, model, total, environment.get("choices", {}) if found else {}, world)
     accelerator = prepare(model, average, choices, train=True, deterministic=recipe.deterministic, world=world)
+    guard = Guard(recipe.guard, model, world)
     if found:
-        state.restore(model, average, found, world.rank)
+        state.restore(model, average, guard, found, world.rank)
     elif world.main:
         write_environment(run, choices.as_dict(), str(choices.device.value), world.size)
     world.equalise(tensors_of(model, average))
@@ -122,7 +145,10 @@ def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) ->
         _tell_of_others(found, recipe, world, narrator)
     batches = feed.stream(choices.device.value, images, world.place)
     closing.callback(batches.close)
-    if not found:
+    returns = found.progress.get("returns", 0) if found else 0
+    if found:
+        batches.rewind(images, seed_after(recipe, returns))
+    else:
         model.prepare(batches)
         batches.rewind(0)
     return Session(
@@ -134,6 +160,7 @@ def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) ->
         choices=choices,
         judge=judge,
         dumper=dumper,
+        guard=guard,
         narrator=narrator,
         batches=batches,
         images=images,
@@ -141,8 +168,21 @@ def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) ->
         total=total,
         per_epoch=per_epoch,
         best=_settle(run, found, recipe, world) if found else {},
+        returns=returns,
+        initial=None if found else _start(model, average),
         began=began,
     )
+
+
+def seed_after(recipe: Recipe, returns: int) -> int:
+    """The seed after so many returns; a recipe's own is below 2³¹."""
+    return recipe.seed + returns * 2**31
+
+
+def _start(model: Model, average: Average | None) -> Start:
+    weights = state.weights_of(model, average)
+    host = {name: {key: t.detach().cpu().clone() for key, t in tensors.items()} for name, tensors in weights.items()}
+    return Start(host, copy.deepcopy(model.state_dict()))
 
 
 def tensors_of(model: Model, average: Average | None) -> list[torch.Tensor]:

@@ -1,5 +1,6 @@
 """A model's state out of memory and back: for checkpoints, for given weights; and a run's recipe anew."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from gesso.engine import checkpoint
 from gesso.engine.average import Average
 from gesso.engine.checkpoint import Checkpoint, Weights
+from gesso.engine.guard import Guard
 from gesso.engine.runs import RECIPE, lock_run, read_recipe
 from gesso.errors import CheckpointError, UsageError
 from gesso.files import write_atomically
@@ -30,16 +32,16 @@ def weights_of(model: Model, average: Average | None) -> Weights:
     return {name: network.state_dict() for name, network in networks.items()}
 
 
-def training_of(model: Model, world: World = ALONE) -> dict[str, Any]:
-    """Everything else that a resume needs. "model" has what each process of `world` holds, in the order of ranks."""
+def training_of(model: Model, guard: Guard, world: World = ALONE) -> dict[str, Any]:
+    """Everything else that a resume needs. "processes" has what each of `world` holds by itself, in order of ranks."""
     return {
         "optimizers": {name: optimizer.state_dict() for name, optimizer in model.optimizers.items()},
-        "model": world.gather(model.state_dict()),
+        "processes": world.gather({"model": model.state_dict(), "guard": guard.state_dict()}),
     }
 
 
-def restore(model: Model, average: Average | None, found: Checkpoint, rank: int = 0) -> None:
-    """Put the whole of a checkpoint into a model that is on its device, in process `rank`.
+def restore(model: Model, average: Average | None, guard: Guard, found: Checkpoint, rank: int = 0) -> None:
+    """Put the whole of a checkpoint into a model that is on its device, and what watches it, in process `rank`.
 
     Where there are more processes than before, those that are new hold what another one held.
     """
@@ -50,9 +52,24 @@ def restore(model: Model, average: Average | None, found: Checkpoint, rank: int 
     try:
         for name, optimizer in model.optimizers.items():
             optimizer.load_state_dict(training["optimizers"][name])
-        model.load_state_dict(training["model"][rank % len(training["model"])])
+        own = training["processes"][rank % len(training["processes"])]
+        model.load_state_dict(own["model"])
+        guard.load_state_dict(own["guard"])
     except (KeyError, ValueError, TypeError) as error:
         raise CheckpointError(f"{found.path}: of another model, its training state does not fit: {error}") from None
+
+
+def begin_again(model: Model, average: Average | None, guard: Guard, weights: Weights, kept: dict[str, Any]) -> None:
+    """Put a run back before its first step: its first `weights`, what the model `kept` beside them, nothing else."""
+    networks = dict(model.networks)
+    if average:
+        networks |= {name + AVERAGED: network for name, network in average.networks.items()}
+    for name, network in networks.items():
+        network.load_state_dict(weights[name])
+    for optimizer in model.optimizers.values():
+        optimizer.state.clear()
+    model.load_state_dict(copy.deepcopy(kept))
+    guard.forget()
 
 
 def load_for_use(model: Model, found: Checkpoint) -> bool:

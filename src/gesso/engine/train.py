@@ -24,7 +24,9 @@ import torch
 from gesso.data import order
 from gesso.devices import choose_device
 from gesso.engine import checkpoint, state
+from gesso.engine.anchoring import anchored
 from gesso.engine.finish import finish
+from gesso.engine.going_back import go_back
 from gesso.engine.judging.shard import shard_of
 from gesso.engine.locating import located, moved
 from gesso.engine.report import write_report
@@ -32,7 +34,7 @@ from gesso.engine.runs import default_name, open_run, read_recipe
 from gesso.engine.schedule import rate, scaling
 from gesso.engine.session import Session, best_score, open_session
 from gesso.engine.sheets import write_sheet
-from gesso.engine.track import Meter, check_trackers
+from gesso.engine.track import Meter, check_trackers, line_due
 from gesso.processes import joined
 from gesso.progress import say
 from gesso.recipe import Recipe
@@ -58,7 +60,7 @@ def train(recipe: Recipe, *, runs: Path | str = "runs", name: str = "", overwrit
     check_trackers(recipe)
     with joined(choose_device(recipe.device).value.type) as world, ExitStack() as closing:
         with world.main_first():
-            recipe = located(recipe)
+            recipe = anchored(located(recipe))
             run = Path(runs) / (name or default_name(recipe))
             if world.main:
                 anew = overwrite and not world.place.restarts
@@ -102,6 +104,9 @@ def _loop(s: Session, stop: threading.Event) -> bool:
         if s.images != s.saved_at:  # what was saved had its upkeep first
             with meter.paused():
                 save = done or stopping or _due(before, s.images, s.every(recipe.checkpoints.every))
+                if save and (fault := s.guard.settle()):
+                    before = go_back(s, fault)
+                    continue
                 if done or _due(before, s.images, s.every(recipe.evaluation.every)):
                     save |= _evaluate(s)
                 if done or _due(before, s.images, s.every(recipe.tracking.sheet_every)):
@@ -112,10 +117,11 @@ def _loop(s: Session, stop: threading.Event) -> bool:
             return done
 
         multiplier = scale * rate(recipe.schedule, recipe.epochs, s.per_epoch, s.images)
+        multiplier *= recipe.guard.rate_factor**s.returns
         for optimizer in model.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * multiplier
-        rng = order.random(recipe.seed, order.STEP, s.images + world.rank * recipe.batch_size)
+        rng = order.random(s.seed, order.STEP, s.images + world.rank * recipe.batch_size)
         torch.manual_seed(int(rng.integers(2**62)))  # dropout
 
         with s.dumper.around(s.images // step, s.images, s.choices):
@@ -126,7 +132,14 @@ def _loop(s: Session, stop: threading.Event) -> bool:
             s.average.update(model.networks, step, s.images + step)
         before, s.images = s.images, s.images + step
         meter.add(losses, step)
-        if _due(before, s.images, recipe.tracking.log_every):
+        s.guard.watch(losses)
+        fault = s.guard.look()
+        for note in s.guard.notes():
+            s.narrator.note(s.images, note)
+        if fault:
+            before = go_back(s, fault)
+            continue
+        if line_due(before, s.images, recipe.tracking.log_every, s.per_epoch, s.total):
             rates = {name: o.param_groups[0]["lr"] for name, o in model.optimizers.items()}
             s.narrator.losses(s.images, s.per_epoch, meter.read(s.batches.seconds_waited), rates)
         s.narrator.bar.update(s.images)
@@ -179,8 +192,8 @@ def _draw_sheet(s: Session) -> None:
 
 
 def _save(s: Session) -> None:
-    s.saved_at = s.images
-    training = state.training_of(s.model, s.world)
+    s.saved_at, s.initial = s.images, None
+    training = state.training_of(s.model, s.guard, s.world)
     if not s.world.main:
         return
     path = checkpoint.save(
@@ -189,7 +202,7 @@ def _save(s: Session) -> None:
         s.recipe.model,
         state.weights_of(s.model, s.average),
         training,
-        {"best": s.best, "processes": s.world.size},
+        {"best": s.best, "processes": s.world.size, "returns": s.returns},
         s.recipe.to_json(),
     )
     if s.best.get("images") == s.images:

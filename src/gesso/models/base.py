@@ -26,6 +26,9 @@ class Model(ABC):
     used        names of the networks that are used after training, and that weight averaging follows
     share_gradients  is called with the gradients of an optimizer before its step; puts into them their mean over all
                 processes, where there are several
+    inspect     is called with an optimizer's name, it, and its gradients once they are shared: may discard its step
+    made        the newest pictures that the step in train_step generated, detached; empty for models that make none
+    discriminator_losses  names of the losses that say how well the discriminators tell
     submit      is called after each backward pass and each optimizer's step, for devices that only record until then
     """
 
@@ -34,6 +37,9 @@ class Model(ABC):
     optimizers: dict[str, torch.optim.Optimizer]
     used: tuple[str, ...]
     share_gradients: Callable[[list[Tensor]], None]
+    inspect: Callable[[str, torch.optim.Optimizer, list[Tensor]], None]
+    made: list[Tensor]
+    discriminator_losses: tuple[str, ...] = ()
     submit: Callable[[], None]
 
     def __init__(self, recipe: Recipe, networks: Networks) -> None:
@@ -41,6 +47,8 @@ class Model(ABC):
         self.networks = networks
         self.optimizers = {}
         self.share_gradients = lambda gradients: None
+        self.inspect = lambda name, optimizer, gradients: None
+        self.made = []
         self.submit = lambda: None
 
     def initialize(self, seed: int) -> None:
@@ -106,7 +114,9 @@ class Model(ABC):
         loss.backward()  # type: ignore[no-untyped-call]
         self.submit()
         parameters = list(chain.from_iterable(group["params"] for group in chosen.param_groups))
-        self.share_gradients([parameter.grad for parameter in parameters if parameter.grad is not None])
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        self.share_gradients(gradients)
+        self.inspect(optimizer, chosen, gradients)
         if clip_norm:
             nn.utils.clip_grad_norm_(parameters, clip_norm)
         chosen.step()

@@ -62,6 +62,7 @@ class CycleGAN(Translator):
     used = ("G_A", "G_B")
     translations = {"AtoB": Translation("A", "B", "G_A"), "BtoA": Translation("B", "A", "G_B")}  # noqa: RUF012
     aligned = False
+    discriminator_losses = ("D_A", "D_B")
     config: CycleGANRecipe
 
     def __init__(self, recipe: CycleGANRecipe) -> None:
@@ -87,6 +88,7 @@ class CycleGAN(Translator):
     def train_step(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
         batch = self.padded(batch)
         translated = self._translated(batch["A"], batch["B"])
+        self.made = [translated.fake_B.detach(), translated.fake_A.detach()]
         losses: dict[str, Tensor] = {}
         for phase in self.config.loss.order:
             if phase == "G":

@@ -30,6 +30,7 @@ class DCGAN(Generator):
     config: DCGANRecipe
     gains_from_channels_last = True
     used = ("G",)
+    discriminator_losses = ("Loss_D",)
 
     def __init__(self, recipe: DCGANRecipe) -> None:
         data, config = recipe.data, recipe.networks
@@ -55,6 +56,7 @@ class DCGAN(Generator):
     def train_step(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
         real = batch["image"]
         fake: Tensor = self.networks["G"](self.noise(len(real), real.device))
+        self.made = [fake.detach()]
         losses = self._discriminator_phase(real, fake, rng) | self._generator_phase(fake)
         return {name: loss.detach() for name, loss in losses.items()}
 

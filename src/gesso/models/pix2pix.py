@@ -43,6 +43,7 @@ class Pix2Pix(Translator):
 
     used = ("G",)
     aligned = True
+    discriminator_losses = ("D_real", "D_fake")
     config: Pix2PixRecipe
 
     def __init__(self, recipe: Pix2PixRecipe) -> None:
@@ -71,6 +72,7 @@ class Pix2Pix(Translator):
         batch = self.padded(batch)
         source, real = batch[self.source], batch[self.target]
         fake = self.networks["G"](source)
+        self.made = [fake.detach()]
         losses: dict[str, Tensor] = {}
         for phase in self.config.loss.order:
             if phase == "D":

@@ -111,6 +111,20 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Guard:
+    """What happens when a run diverges."""
+
+    enabled: bool = True
+    """Watch gradients, losses and pictures, discard steps that would spoil the weights, and go back where needed."""
+    discards: int = 20
+    """Discarded steps among the last 100 that are borne before the run goes back to its last good checkpoint."""
+    returns: int = 3
+    """Times that the run goes back, each with another order of the data, before it stops with a diagnosis."""
+    rate_factor: float = 1.0
+    """Multiplier of the learning rates with each return, such as 0.5."""
+
+
+@dataclass(frozen=True)
 class Tracking:
     """What is written down and where."""
 
@@ -165,6 +179,7 @@ class Recipe:
     """Initial weights: a run, a checkpoint, or NETWORK=FILE entries such as G_A=latest_net_G_A.pth."""
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     evaluation: Evaluation = field(default_factory=Evaluation)
+    guard: Guard = field(default_factory=Guard)
     tracking: Tracking = field(default_factory=Tracking)
 
     def to_json(self) -> str:
@@ -182,6 +197,7 @@ class Recipe:
                 "--tracking.log-every": self.tracking.log_every,
                 "--tracking.sheet-images": self.tracking.sheet_images,
                 "--checkpoints.every": self.checkpoints.every,
+                "--guard.rate-factor": self.guard.rate_factor,
             }
         )
         not_negative(
@@ -190,6 +206,8 @@ class Recipe:
                 "--ema": self.ema,
                 "--steps-per-epoch": self.steps_per_epoch,
                 "--checkpoints.keep": self.checkpoints.keep,
+                "--guard.discards": self.guard.discards,
+                "--guard.returns": self.guard.returns,
                 "--evaluation.every": self.evaluation.every,
                 "--tracking.sheet-every": self.tracking.sheet_every,
             }
