@@ -14,7 +14,7 @@ import pytest
 
 from commands import Gesso, refused
 from gesso import cli
-from gesso.commands import data, prepare
+from gesso.commands import bench, data, prepare
 from gesso.commands.train import TrainOptions
 from gesso.parsing import one_line
 from gesso.recipe import Recipe
@@ -26,8 +26,9 @@ COMMANDS = [
     *(["train", name] for name in RECIPES),
     *(["data", name] for name in data.COMMANDS),
     *(["data", "prepare", name] for name in prepare.COMMANDS),
+    *(["bench", name] for name in bench.COMMANDS),
 ]
-LISTS = (["train"], ["data"], ["data", "prepare"])
+LISTS = (["train"], ["data"], ["data", "prepare"], ["bench"])
 """Commands that only list what comes next."""
 
 

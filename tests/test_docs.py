@@ -20,7 +20,9 @@ import pytest
 
 import gesso
 from conftest import toy, write_classes, write_pairs
+from gesso.bench.exchange import export_results
 from gesso.cli import COMMANDS, main
+from gesso.commands.bench import COMMANDS as BENCH_COMMANDS
 from gesso.commands.data import COMMANDS as DATA_COMMANDS
 from gesso.commands.prepare import COMMANDS as PREPARATIONS
 from gesso.data.images import fit
@@ -29,6 +31,7 @@ from gesso.data.synth import write_unpaired
 from gesso.recipe import BUILTIN_STREETS, TranslationData
 from gesso.recipes import RECIPES
 from gesso.restoring import flat
+from measured import measured
 from publications import pix2pix_set, served, write_cityscapes, write_imagenet, write_msls
 
 ROOT = Path(__file__).parents[1]
@@ -109,6 +112,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str) -> P
         write_unpaired(tmp_path / "datasets" / name, count=4, size=36)
     for folder in (*PICTURE_FOLDERS, *(f"datasets/{name}" for name in IMAGE_SETS)):
         write_pairs(tmp_path / folder, {"some": 2})
+    for name in ("base.jsonl", "head.jsonl"):
+        export_results([measured(number) for number in range(5)], tmp_path / name)
     for name in CLASS_SETS:
         root = write_classes(tmp_path / "datasets" / name)
         shutil.copytree(root / "val", root / "test")
@@ -175,8 +180,9 @@ def test_every_make_target_that_is_shown_exists(document: Path) -> None:
 def known_flags() -> set[str]:
     """Every flag of every command, read from its help."""
     pages = [["gesso", "train", name, "--help"] for name in RECIPES]
-    pages += [["gesso", name, "--help"] for name in COMMANDS if name not in ("train", "data")]
+    pages += [["gesso", name, "--help"] for name in COMMANDS if name not in ("train", "data", "bench")]
     pages += [["gesso", "data", name, "--help"] for name in DATA_COMMANDS]
+    pages += [["gesso", "bench", name, "--help"] for name in BENCH_COMMANDS]
     pages += [["gesso", "data", "prepare", name, "--help"] for name in PREPARATIONS]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "200")

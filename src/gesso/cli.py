@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 import gesso
+from gesso.commands.bench import bench
 from gesso.commands.data import data
 from gesso.commands.table import Command, listed
 from gesso.commands.train import demo, evaluate, resume, train
@@ -26,6 +27,7 @@ COMMANDS: dict[str, Command] = {
     "sample": sample,
     "classify": classify,
     "data": data,
+    "bench": bench,
     "compare-dumps": compare_dumps,
     "doctor": doctor,
     "demo": demo,

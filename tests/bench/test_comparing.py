@@ -90,10 +90,31 @@ def test_a_wide_noise_widens_the_interval_instead_of_failing() -> None:
         assert throughput_ratio(*sides).high >= 0.95
 
 
-def test_one_disturbed_run_of_five_fails_nothing() -> None:
-    head = runs(_white, 1)
-    head[2] = head[2] * 1.5
-    assert throughput_ratio(runs(_white, 2), head).high >= 0.95
+def slowed(count: int, disturbed: int, seconds: float = 0.1) -> list[Result]:
+    """`count` runs, of which as many as `disturbed` took half as long again."""
+    return [measured(n, step_seconds=[seconds * (1.5 if n < disturbed else 1 + 0.001 * n)] * 20) for n in range(count)]
+
+
+def test_a_disturbed_run_is_left_out_and_told() -> None:
+    same = compare(slowed(5, 0), slowed(5, 1), 0.95)
+    assert (same.rows[0].verdict, same.rows[0].head.runs, same.rows[0].head.disturbed) == ("same", 4, 1)
+    assert "Left out as disturbed: 1 runs, each far from the others of its side." in shown(same)
+
+
+def test_a_slowdown_is_seen_behind_a_disturbed_run() -> None:
+    assert compare(slowed(5, 1), slowed(5, 1, 0.11), 0.95).too_slow
+
+
+@pytest.mark.parametrize("disturbed", [2, 3])
+def test_runs_that_are_often_disturbed_are_how_the_machine_is(disturbed: int) -> None:
+    found = compare(slowed(5, 0), slowed(5, disturbed), 0.95)
+    assert found.rows[0].head.runs == 5
+    assert not found.too_slow
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_of_few_runs_none_is_left_out(count: int) -> None:
+    assert compare(slowed(5, 0), slowed(count, 1), 0.95).rows[0].head.runs == count
 
 
 def test_a_single_run_is_never_surer_than_runs_are_alike() -> None:

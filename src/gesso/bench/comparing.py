@@ -9,7 +9,11 @@ run say little about the next run. Therefore the interval comes from a bootstrap
 2. Runs are drawn with replacement within each side. With R runs that spreads too little by √((R-1)/R), which is
    undone; and that R runs tell their own spread only roughly is paid for as Student did, by dividing each draw by
    √(χ²/ν), ν = the runs of both sides less 2. The noise within runs is in the spread between them.
-3. A side of a single run tells nothing of the spread between runs. Its steps are drawn in blocks of √n neighbours, for
+3. On a machine that also does other things, now and then a run is disturbed from start to end, and one that took twice
+   as long would hide any slowdown. So a run is left out, and this is told, that is further from the median of its side
+   than DISTURBED and than 4 robust standard deviations; but where that is more than a quarter of a side's runs, they
+   are how the machine is, and stay.
+4. A side of a single run tells nothing of the spread between runs. Its steps are drawn in blocks of √n neighbours, for
    noise within a run is not independent from step to step, and a spread of ASSUMED is added. The table says so.
 
 A row fails only where the upper end of the interval lies below the threshold: where it is improbable (2.5 % at a
@@ -38,6 +42,8 @@ Array = NDArray[np.float64]
 
 ASSUMED = 0.01
 """The standard deviation between runs, as a share, of a side with a single run."""
+DISTURBED = 0.05
+"""How far a run must be from the others, as a share, to be left out at all."""
 ENOUGH = 5
 """Runs of a side from which on a table does not ask for more."""
 FEWEST_STEPS = 10
@@ -58,9 +64,11 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Side:
-    """The repeat runs of one configuration on one side."""
+    """The repeat runs of one configuration on one side, without those that were disturbed."""
 
     runs: int
+    disturbed: int
+    """Runs that were left out."""
     samples_per_second: float
     """Of all processes, at the mean over runs (geometric) of the median step."""
     noise: float
@@ -91,12 +99,20 @@ class Comparison:
         return [row for row in self.rows if row.verdict == TOO_SLOW]
 
 
+def undisturbed(runs: Sequence[Array]) -> list[Array]:
+    """Those of one side's `runs` that are not left out as disturbed."""
+    away = np.abs(_log_medians(runs) - np.median(_log_medians(runs)))
+    robust_deviation = 1.4826 * float(np.median(away))  # of normal noise, the standard deviation
+    kept = [run for run, far in zip(runs, away, strict=True) if far <= max(DISTURBED, 4 * robust_deviation)]
+    return kept if len(runs) - len(kept) <= len(runs) // 4 else list(runs)
+
+
 def throughput_ratio(base: Sequence[Array], head: Sequence[Array], confidence: float = 0.95) -> Ratio:
     """The ratio of throughputs, head over base, and its interval.
 
     Args:
         base: For each repeat run, the seconds of its steps in order.
-        head: The same.
+        head: The same. Both without runs that were disturbed.
         confidence: Of the interval, both ends together.
     """
     generator = np.random.default_rng(0)  # one comparison always gives one answer
@@ -142,6 +158,8 @@ def shown(comparison: Comparison) -> list[str]:
         lines.append(
             f"unsure: below {comparison.fail_below:g}, but noise alone may do that; more repeats can tell. Not failed."
         )
+    if disturbed := sum(row.base.disturbed + row.head.disturbed for row in comparison.rows):
+        lines.append(f"Left out as disturbed: {disturbed} runs, each far from the others of its side.")
     return lines + [f"not compared: {line}" for line in comparison.unmatched]
 
 
@@ -225,7 +243,7 @@ def _row(
     confidence: float,
 ) -> Row:
     timed = [[np.asarray(run, dtype=np.float64) for run in side] for side in (base, head)]
-    ratio = throughput_ratio(timed[0], timed[1], confidence)
+    ratio = throughput_ratio(undisturbed(timed[0]), undisturbed(timed[1]), confidence)
     if ratio.high < fail_below:
         verdict = TOO_SLOW
     elif ratio.value < fail_below:
@@ -237,9 +255,10 @@ def _row(
 
 
 def _side(runs: Sequence[Array], samples: int) -> Side:
-    logs = _log_medians(runs)
-    noise = float(logs.std(ddof=1)) if len(runs) > 1 else math.nan
-    return Side(len(runs), samples / math.exp(float(logs.mean())), noise)
+    kept = undisturbed(runs)
+    logs = _log_medians(kept)
+    noise = float(logs.std(ddof=1)) if len(kept) > 1 else math.nan
+    return Side(len(kept), len(runs) - len(kept), samples / math.exp(float(logs.mean())), noise)
 
 
 def _cells(row: Row, several_machines: bool) -> tuple[str, ...]:

@@ -20,13 +20,15 @@ import jinja2
 from gesso.bench import plots
 from gesso.bench.comparing import label
 from gesso.bench.results import METRICS, Configuration, Result
-from gesso.bench.tables import aligned
+from gesso.bench.tables import aligned, filled
 from gesso.engine.figures import digits
 
 HEADER = (
     *("configuration", "version", "commit", "runs", "images/s", "noise", "ms a step", "p10", "p90", "waiting"),
     *("memory", "GMACs", "of peak", "J a step", "cost of 10⁶", "converged", "when"),
 )
+WORDS = {"configuration", "version", "commit", "when"}
+"""The columns that are no numbers."""
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.ChoiceLoader([jinja2.PackageLoader("gesso", "bench"), jinja2.PackageLoader("gesso", "engine")]),
@@ -104,16 +106,16 @@ def as_html(results: Iterable[Result], written: datetime | None = None) -> str:
                 "name": model,
                 "bars": plots.bars(_bars(there)),
                 "history": plots.history(_histories(there)),
-                "places": [(place, [_cells(line) for line in of]) for place, of in places],
+                "places": [(place, filled(HEADER, [_cells(line) for line in of])) for place, of in places],
             }
         )
     return _TEMPLATES.get_template("bench.html.jinja").render(
         models=models,
-        header=HEADER,
+        words=WORDS,
         metrics=METRICS,
         runs=sum(line.runs for line in lines),
         machines=len({line.configuration.machine for line in lines}),
-        versions=sorted({line.version for line in lines}),
+        states=len({(line.version, line.commit) for line in lines}),
         written=written or datetime.now(UTC),
     )
 
