@@ -9,11 +9,13 @@ import pytest
 from PIL import Image
 
 import gesso as package
-from commands import Gesso, refused
+from commands import Gesso, contents, refused
 from conftest import toy, write_classes, write_pairs
 from gesso.data.images import fit, read_image
 from gesso.data.sources import open_source
 from gesso.data.store import evaluation_fit, open_store
+from gesso.engine import checkpoint
+from gesso.engine.report import write_report
 from gesso.errors import DataError
 from gesso.recipe import TranslationData
 
@@ -124,3 +126,60 @@ def test_thin_line_is_a_bad_image_and_does_not_fill_the_memory(
 def test_long_image_that_is_not_enlarged_is_taken_whole(tmp_path: Path) -> None:
     Image.new("RGB", (600, 30), "teal").save(tmp_path / "long.png")
     assert fit(read_image(tmp_path / "long.png"), "crop", 32, 24).shape == (30, 600, 3)
+
+
+@pytest.mark.parametrize("words", [["resume"], ["resume", "-e", 5]])
+def test_checkpoint_is_not_written_into_as_if_it_were_a_run(words: list[object], run: Path, gesso: Gesso) -> None:
+    path = checkpoint.list_checkpoints(run)[-1]
+    command, *more = words
+    before = contents(path)
+    refused(gesso(command, path, *more), "is a checkpoint and not a run; .*--start-from")
+    assert contents(path) == before
+
+
+def test_copied_checkpoint_is_scored_where_it_lies(
+    run: Path, gesso: Gesso, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(checkpoint.list_checkpoints(run)[-1], tmp_path / "alone")
+    before = contents(tmp_path / "alone")
+    monkeypatch.chdir(tmp_path)
+    assert gesso("evaluate", "alone", "--device", "cpu", "--data-root", "classes").code == 0
+    assert contents(tmp_path / "alone") == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"kind": "loss", "images": 3, "time": 1e999, "losses": {}}',
+        '{"kind": "loss", "images": 3, "time": -1}',
+        '{"kind": "loss", "images": -3, "time": 1}',
+        '{"kind": "loss", "images": 99999999999999999999, "time": 1}',
+    ],
+)
+def test_line_of_a_log_with_numbers_that_were_not_written_is_skipped(line: str, run: Path) -> None:
+    with (run / "log.jsonl").open("a") as file:
+        file.write(line + "\n")
+    write_report(run)
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "pattern"),
+    [
+        ("splits", ["--val", "nan"], "--val nan: must be a fraction below 1, or a whole number"),
+        ("splits", ["--test", "inf"], "--test inf: must be a fraction below 1, or a whole number"),
+        ("splits", ["--workers", -3], "--workers -3: must be 0"),
+        ("imagenet", ["--processes", -1], "--processes -1: must be at least 0"),
+    ],
+)
+def test_numbers_of_a_preparation_that_make_no_sense(
+    command: str, words: list[object], pattern: str, classes: Path, gesso: Gesso, tmp_path: Path
+) -> None:
+    source = classes / "train" if command == "splits" else classes
+    refused(gesso("data", "prepare", command, source, "-o", tmp_path / "out", *words), pattern)
+
+
+def test_target_that_is_a_link_to_itself(classes: Path, gesso: Gesso, tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to("out")
+    refused(
+        gesso("data", "prepare", "splits", classes / "train", "-o", tmp_path / "out"), "out is a file; name a folder"
+    )

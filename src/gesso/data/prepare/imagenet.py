@@ -67,7 +67,7 @@ def prepare_imagenet(
     UsageError for flags, and where an unfinished preparation with other settings stands in the way; DataError where
     something is missing, or images are bad and not `skip_bad`; DiskError where the disk refuses.
     """
-    _checked_flags(per_shard, shard_mb, shorter_side, quality)
+    _checked_flags(per_shard, shard_mb, shorter_side, quality, processes)
     out = checked_target(out, [source for source in sources if source.is_dir()])
     found = _find(sources)
     items, classes, names = _items(found, val_labels, synsets)
@@ -103,11 +103,12 @@ def prepare_imagenet(
     return Prepared(counts, len(bad))
 
 
-def _checked_flags(per_shard: int, shard_mb: int, shorter_side: int, quality: int) -> None:
+def _checked_flags(per_shard: int, shard_mb: int, shorter_side: int, quality: int, processes: int) -> None:
     for flag, value, least in (
         ("per-shard", per_shard, 1),
         ("shard-mb", shard_mb, 1),
         ("shorter-side", shorter_side, 0),
+        ("processes", processes, 0),
     ):
         if value < least:
             raise UsageError(f"--{flag} {value}: must be at least {least}")

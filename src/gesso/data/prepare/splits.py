@@ -6,6 +6,7 @@ because a copy of a training image in the test split is an answer given away.
 """
 
 import hashlib
+import math
 import os
 import shutil
 import unicodedata
@@ -98,12 +99,12 @@ def divide(
     by counts, at most as many as were added. UsageError where a split or training would be empty.
     """
     for flag, value in (("val", val), ("test", test)):
-        if value < 0 or (value >= 1 and value != int(value)):
-            raise UsageError(f"--{flag} {value}: must be a fraction below 1, or a whole number of images")
+        if not 0 <= value < math.inf or (value >= 1 and value != int(value)):
+            raise UsageError(f"--{flag} {value:g}: must be a fraction below 1, or a whole number of images")
     if 0 < val < 1 <= test or 0 < test < 1 <= val:
-        raise UsageError(f"--val {val} --test {test}: give two fractions or two counts")
+        raise UsageError(f"--val {val:g} --test {test:g}: give two fractions or two counts")
     if val < 1 and test < 1 and val + test >= 1:
-        raise UsageError(f"--val {val} --test {test}: together they must stay below 1, so that training has some")
+        raise UsageError(f"--val {val:g} --test {test:g}: together they must stay below 1, so that training has some")
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
         groups[(same or {}).get(name, name)].append(name)
@@ -117,7 +118,7 @@ def divide(
     for split, wanted in (("train", 1.0), ("val", val), ("test", test)):
         if wanted and not counts[split]:
             raise UsageError(
-                f"--val {val} --test {test}: no image of {len(names)} falls to {split}; give counts, or add images"
+                f"--val {val:g} --test {test:g}: no image of {len(names)} falls to {split}; give counts, or add images"
             )
     return {name: places[name] for name in names}
 
@@ -145,7 +146,7 @@ def _by_count(ordered: list[str], groups: Mapping[str, list[str]], val: int, tes
         if not here["train"]:
             where = "the folder" if name == "." else name
             raise UsageError(
-                f"--val {val} --test {test}: {where} has only {here.total()} images, none is left to train"
+                f"--val {val:g} --test {test:g}: {where} has only {here.total()} images, none is left to train"
             )
     return chosen
 

@@ -44,8 +44,8 @@ class Prepared:
 
 def checked_target(out: Path, sources: Iterable[Path] = ()) -> Path:
     """`out` made absolute. UsageError where it is a file, not empty, inside a source, or cannot be replaced."""
-    out = out.expanduser().resolve()
-    if out.exists() and not out.is_dir():
+    out = Path(os.path.realpath(out.expanduser()))
+    if out.is_symlink() or (out.exists() and not out.is_dir()):  # a link is left where it leads to itself
         raise UsageError(f"{out} is a file; name a folder that does not exist yet")
     with disk_errors(out):
         if out.is_dir() and any(out.iterdir()):
@@ -116,7 +116,10 @@ def digest(files: Iterable[tuple[str, int]]) -> str:
 
 
 def over(work: Callable[[T], R], items: Sequence[T], workers: int, progress: Progress = silent) -> list[R]:
-    """`work` of each item, in order, in `workers` threads (0: one a core). The first error ends it."""
+    """`work` of each item, in order, in `workers` threads (0: one a core). The first error ends it. UsageError where
+    `workers` is less than 0."""
+    if workers < 0:
+        raise UsageError(f"--workers {workers}: must be 0, which means one a core, or more")
     results: list[R] = []
     for result in ahead(work, items, workers):
         results.append(result)
