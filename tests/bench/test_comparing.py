@@ -98,7 +98,7 @@ def slowed(count: int, disturbed: int, seconds: float = 0.1) -> list[Result]:
 def test_a_disturbed_run_is_left_out_and_told() -> None:
     same = compare(slowed(5, 0), slowed(5, 1), 0.95)
     assert (same.rows[0].verdict, same.rows[0].head.runs, same.rows[0].head.disturbed) == ("same", 4, 1)
-    assert "Left out as disturbed: 1 runs, each far from the others of its side." in shown(same)
+    assert "Runs left out as disturbed, each far from the others of its side: 1." in shown(same)
 
 
 def test_a_slowdown_is_seen_behind_a_disturbed_run() -> None:
@@ -173,7 +173,7 @@ def test_runs_of_few_steps_and_of_converge_are_not_compared() -> None:
     assert found.rows[0].base.runs == 2
     assert found.unmatched == [
         "a run of pix2pix train synthetic -b 4 fp32 in base: 9 steps, 10 needed",
-        "1 results of converge in base: only speed is",
+        "results of converge in base (1): only speed is",
     ]
 
 

@@ -159,7 +159,7 @@ def shown(comparison: Comparison) -> list[str]:
             f"unsure: below {comparison.fail_below:g}, but noise alone may do that; more repeats can tell. Not failed."
         )
     if disturbed := sum(row.base.disturbed + row.head.disturbed for row in comparison.rows):
-        lines.append(f"Left out as disturbed: {disturbed} runs, each far from the others of its side.")
+        lines.append(f"Runs left out as disturbed, each far from the others of its side: {disturbed}.")
     return lines + [f"not compared: {line}" for line in comparison.unmatched]
 
 
@@ -213,7 +213,7 @@ def _by_configuration(
         else:
             found[result.configuration].append(result.step_seconds)
     if left:
-        unmatched.append(f"{left} results of converge in {side}: only speed is")
+        unmatched.append(f"results of converge in {side} ({left}): only speed is")
     return found
 
 
