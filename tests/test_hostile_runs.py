@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import gesso as package
-from commands import Gesso, contents, refused
+from commands import Gesso, contents, refused, train_words
 from conftest import toy, write_classes, write_pairs
 from gesso.data.images import fit, read_image
 from gesso.data.sources import open_source
@@ -183,3 +183,26 @@ def test_target_that_is_a_link_to_itself(classes: Path, gesso: Gesso, tmp_path: 
     refused(
         gesso("data", "prepare", "splits", classes / "train", "-o", tmp_path / "out"), "out is a file; name a folder"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "pattern"),
+    [
+        (["--schedule.delay", "nan"], "--schedule.delay nan: must be finite"),
+        (["--schedule.milestones", 1, "inf"], "--schedule.milestones 1 inf: must be finite"),
+        (["-e", 1e-9], "--epochs 1e-09: .* images in all, at 24 an epoch"),
+        (["-e", 1e308], "--epochs 1e.308: inf images in all"),
+    ],
+)
+def test_training_refuses_numbers_that_train_nothing(
+    words: list[object], pattern: str, pairs: Path, gesso: Gesso, tmp_path: Path
+) -> None:
+    refused(gesso(*train_words(pairs, "--runs", tmp_path, *words)), pattern)
+
+
+def test_resume_tells_that_the_data_set_has_grown(run: Path, gesso: Gesso) -> None:
+    folder = run.parents[1] / "classes" / "train" / "dark"
+    assert not [line for line in gesso("resume", run, "-e", 2).out if "training split" in line]
+    shutil.copy(folder / "0.png", folder / "more.png")
+    told = [line for line in gesso("resume", run, "-e", 3).out if "training split" in line]
+    assert len(told) == 1 and "had 24 images when the run began and has 25 now" in told[0]

@@ -166,13 +166,17 @@ def _are_choices(choices: Any) -> bool:
     return precision in get_args(Precision) and compiled in ("True", "False")
 
 
-def write_environment(path: Path, choices: dict[str, Choice[Any]], device: str, processes: int = 1) -> None:
-    """Versions, machine, commit, number of processes, and every automatic choice with its reason."""
+def write_environment(
+    path: Path, choices: dict[str, Choice[Any]], device: str, images: int, processes: int = 1
+) -> None:
+    """Versions, machine, commit, number of processes and of training images, and every automatic choice with its
+    reason."""
     content = {
         **versions(),
         "device": device,
         "processes": processes,
-        "commit": _commit(),
+        "training images": images,
+        "commit": source_commit(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "choices": {name: {"value": str(c.value), "reason": c.reason} for name, c in choices.items()},
@@ -190,7 +194,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def _commit() -> str:
+def source_commit() -> str:
     """The git commit of gesso's own source where it is a checkout, with + where files differ from it."""
     here = Path(gesso.__file__).parent
 

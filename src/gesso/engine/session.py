@@ -112,7 +112,7 @@ def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) ->
             checkpoint.sweep(run)
         found = checkpoint.find(run, "latest", say) if checkpoint.list_checkpoints(run) else None
     per_epoch = recipe.epoch_images(feed.images, world.size)
-    total = round(recipe.epochs * per_epoch)
+    total = _total(recipe, per_epoch)
     model.initialize(recipe.seed)
     average = Average({n: model.networks[n] for n in model.used}, recipe.ema, recipe.ema_ramp) if recipe.ema else None
     if not found:
@@ -124,7 +124,7 @@ def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) ->
     if found:
         state.restore(model, average, guard, found, world.rank)
     elif world.main:
-        write_environment(run, choices.as_dict(), str(choices.device.value), world.size)
+        write_environment(run, choices.as_dict(), str(choices.device.value), feed.images, world.size)
     world.equalise(tensors_of(model, average))
     images = found.images if found else 0
     narrator = Narrator(run, recipe, accelerator, images, total, world)
@@ -143,6 +143,7 @@ def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) ->
         narrator.note(images, f"restart {world.place.restarts}: a process ended, all of them go on from here")
     if found:
         _tell_of_others(found, recipe, world, narrator)
+        _tell_of_other_images(environment.get("training images"), feed.images, found.images, narrator)
     batches = feed.stream(choices.device.value, images, world.place)
     closing.callback(batches.close)
     returns = found.progress.get("returns", 0) if found else 0
@@ -185,6 +186,16 @@ def _start(model: Model, average: Average | None) -> Start:
     return Start(host, copy.deepcopy(model.state_dict()))
 
 
+def _total(recipe: Recipe, per_epoch: int) -> int:
+    """Images of the whole run. UsageError where there are none, or more than can be counted."""
+    images = recipe.epochs * per_epoch
+    if not 0.5 < images < 2**53:
+        raise UsageError(
+            f"--epochs {recipe.epochs:g}: {images:g} images in all, at {per_epoch} an epoch; nothing can be trained so"
+        )
+    return round(images)
+
+
 def tensors_of(model: Model, average: Average | None) -> list[torch.Tensor]:
     """All that training changes in the networks, averaged ones too: parameters and buffers."""
     networks = [*model.networks.values(), *(average.networks.values() if average else ())]
@@ -208,6 +219,17 @@ def best_score(recipe: Recipe, judge: Judge) -> str | None:
 
 def _settle(run: Path, found: Checkpoint, recipe: Recipe, world: World) -> dict[str, Any]:
     return world.from_main(checkpoint.settle(run, found, recipe.checkpoints.keep) if world.main else {})
+
+
+def _tell_of_other_images(before: Any, now: int, images: int, narrator: Narrator) -> None:
+    """Whether the data set has grown or shrunk since the run began, with `before` images where that was written down:
+    it may, but not without a word, since the order of the images and the length of an epoch are other ones then."""
+    if isinstance(before, int) and before != now:
+        narrator.note(
+            images,
+            f"data: the training split had {before} images when the run began and has {now} now, so an epoch is "
+            "another one and the weights will not be those of a run without the change",
+        )
 
 
 def _tell_of_others(found: Checkpoint, recipe: Recipe, world: World, narrator: Narrator) -> None:

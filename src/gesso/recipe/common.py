@@ -214,6 +214,10 @@ class Recipe:
         )
         if self.seed >= 2**31:
             raise UsageError(f"--seed {self.seed}: must be less than 2147483648")
+        for name, value in flat(dataclasses.asdict(self)).items():
+            for number in value if isinstance(value, tuple) else (value,):
+                if isinstance(number, float) and not math.isfinite(number):
+                    raise UsageError(f"{as_flag(name, value)}: must be finite")
         return self
 
     def epoch_images(self, images: int, processes: int = 1) -> int:
