@@ -16,7 +16,7 @@ from gesso.commands.data import data
 from gesso.commands.table import Command, listed
 from gesso.commands.train import demo, evaluate, resume, train
 from gesso.commands.use import classify, compare_dumps, doctor, sample, translate
-from gesso.errors import GessoError, UsageError, perhaps
+from gesso.errors import GessoError, UsageError, out_of_memory, perhaps
 from gesso.recipes import RECIPES
 
 COMMANDS: dict[str, Command] = {
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
         print(f"gesso: out of memory; {_mend(name, rest)}", file=sys.stderr)
         return 2
@@ -95,9 +95,3 @@ def _mend(name: str, rest: Sequence[str]) -> str:
     """What helps where memory ran out in a command."""
     smaller = RECIPES[rest[0]]().smaller if name == "train" else _SMALLER.get(name)
     return f"use a smaller {smaller}" if smaller else "close other programs, or use a machine with more"
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on the host or on a device. torch has no type for the host's own."""
-    host = "can't allocate memory" in str(error)
-    return host or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

@@ -92,3 +92,9 @@ class ProcessError(GessoError):
     """Another process of the same training has ended; what it said of itself, if anything, is the reason."""
 
     exit_code = 1
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on the host or on a device. torch has no type for the host's own."""
+    host = "can't allocate memory" in str(error)
+    return host or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

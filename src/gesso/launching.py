@@ -22,10 +22,11 @@ from gesso.processes import place
 THREADS = "OMP_NUM_THREADS"
 
 
-def launch(arguments: Sequence[str], devices: int, max_restarts: int) -> int:
+def launch(arguments: Sequence[str], devices: int, max_restarts: int, module: str = "gesso") -> int:
     """Run `gesso ARGUMENTS` in `devices` processes that train together. The exit code of the first that failed.
 
-    max_restarts: how often all are started anew after one was killed or failed.
+    max_restarts: how often all are started anew after one was killed or failed. module: run with `python -m`, in place
+    of gesso's command line.
     """
     # Each failure has told its reason already, in the process that failed.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
@@ -42,7 +43,7 @@ def launch(arguments: Sequence[str], devices: int, max_restarts: int) -> int:
         monitor_interval=0.1,
     )
     try:
-        elastic_launch(config, sys.executable)("-m", "gesso", *arguments)
+        elastic_launch(config, sys.executable)("-m", module, *arguments)
     except ChildFailedError as error:
         _, first = error.get_first_failure()
         if first.exitcode < 0:

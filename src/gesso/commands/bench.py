@@ -1,4 +1,4 @@
-"""The commands for what the bench has measured: report, compare, export, import."""
+"""The commands for what the bench has measured: report, compare, export, import. Those that measure: measuring.py."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from gesso.commands.flags import Flag, Out
+from gesso.commands.measuring import run
 from gesso.commands.table import Command, call
 from gesso.errors import UsageError
 from gesso.parsing import parse
@@ -172,7 +173,7 @@ def import_(arguments: Sequence[str]) -> int:
     return 0
 
 
-COMMANDS: dict[str, Command] = {"report": report, "compare": compare, "export": export, "import": import_}
+COMMANDS: dict[str, Command] = {"run": run, "report": report, "compare": compare, "export": export, "import": import_}
 
 
 def bench(arguments: Sequence[str]) -> int:

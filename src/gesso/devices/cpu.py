@@ -7,6 +7,7 @@ import sys
 import psutil
 import torch
 
+from gesso.devices.energy import rapl
 from gesso.devices.row import Accelerator, Choice, nothing
 
 if sys.platform != "win32":
@@ -61,4 +62,5 @@ CPU = Accelerator(
     select=nothing,
     collectives="gloo",
     nominal_flops=1.5e11,
+    energy=rapl,
 )

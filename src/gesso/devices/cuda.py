@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import torch
 
 from gesso.devices.cpu import NOT_FOUND
+from gesso.devices.energy import nvml
 from gesso.devices.row import Accelerator, Choice, nothing
 
 
@@ -65,6 +66,7 @@ CUDA = Accelerator(
     select=lambda device: torch.cuda.set_device(device),
     collectives="nccl",
     nominal_flops=2e13,
+    energy=nvml,
 )
 
 ROCM = replace(
@@ -77,4 +79,5 @@ ROCM = replace(
     precisions=lambda device: ("fp32", "bf16"),
     best_precision=lambda device: Choice("bf16", "torch has bfloat16 on every GPU that ROCm supports"),
     channels_last=Choice(False, "MIOpen was not measured to gain from channels_last"),
+    energy=lambda device: {},
 )

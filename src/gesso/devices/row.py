@@ -6,6 +6,8 @@ from typing import Generic, TypeVar
 
 import torch
 
+from gesso.devices.energy import Counters
+
 T = TypeVar("T")
 
 
@@ -62,6 +64,8 @@ class Accelerator:
     """torch.distributed's backend between such devices; empty where there is none."""
     nominal_flops: float
     """A usual float32 rate of this kind in FLOP/s, for estimates that must not vary from call to call."""
+    energy: Callable[[torch.device], Counters] = lambda device: {}
+    """What its counters of energy show; empty where there is none that this process can read."""
 
 
 def nothing(*_: object) -> None:
