@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from gesso.commands.flags import Flag, Out
-from gesso.commands.measuring import run
+from gesso.commands.measuring import converge, run, suite
 from gesso.commands.table import Command, call
 from gesso.errors import UsageError
 from gesso.parsing import parse
@@ -173,7 +173,15 @@ def import_(arguments: Sequence[str]) -> int:
     return 0
 
 
-COMMANDS: dict[str, Command] = {"run": run, "report": report, "compare": compare, "export": export, "import": import_}
+COMMANDS: dict[str, Command] = {
+    "run": run,
+    "converge": converge,
+    "suite": suite,
+    "report": report,
+    "compare": compare,
+    "export": export,
+    "import": import_,
+}
 
 
 def bench(arguments: Sequence[str]) -> int:

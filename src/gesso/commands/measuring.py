@@ -1,13 +1,15 @@
 """The commands by which the bench measures: run, converge, suite."""
 
+import dataclasses
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from gesso.commands.flags import BatchSize, DataRoot, Flag
-from gesso.errors import UsageError, perhaps
+from gesso.commands.flags import Arithmetic, BatchSize, DataRoot, Flag
+from gesso.errors import GessoError, UsageError, perhaps
 from gesso.parsing import parse
 from gesso.recipe import Precision, Recipe
 from gesso.recipes import RECIPES
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 Named = Annotated[
     tyro.conf.Positional[tuple[str, ...]], Flag(metavar="RECIPE [RECIPE …]", help_behavior_hint="(required)")
 ]
+Suite = Annotated[tyro.conf.Positional[Literal["origins"]], Flag(metavar="SUITE")]
 One = Annotated[tyro.conf.Positional[str], Flag(metavar="RECIPE")]
 Precisions = Annotated[tuple[Precision, ...], Flag(aliases=("-d",))]
 Compilation = Literal["on", "off", "both"]
@@ -42,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
         price_per_hour: float = 0.0,
         machine: str = "",
         database: str = "",
-    ) -> tuple[Any, ...]:
+    ) -> dict[str, Any]:
         """Time the steps of recipes, on tensors that are there already and on a data set, and keep every result.
 
         Flags of `gesso train` for the recipes themselves stand behind --, as in
@@ -97,18 +100,14 @@ def run(arguments: Sequence[str]) -> int:
 
 def _measure(asked: "Asked", repeats: int, database: str) -> int:
     """Measure, and show what was measured, also where it was interrupted. The exit code."""
-    import os
-
     from gesso.bench.reporting import as_text
     from gesso.bench.results import open_results
     from gesso.bench.running import Measured, jobs_of
     from gesso.bench.running import run as run_jobs
     from gesso.launching import starts
-    from gesso.processes import place
     from gesso.progress import say
 
-    if place(os.environ).size > 1:
-        raise UsageError("bench: it starts its processes itself; call it once, with --devices")
+    _refuse_launchers()
     for recipe in asked.recipes:
         starts(asked.devices, 0, recipe.device)
     results, measured = open_results(database), Measured()
@@ -122,6 +121,180 @@ def _measure(asked: "Asked", repeats: int, database: str) -> int:
     for line in measured.failed:
         print(f"gesso: not measured: {line}", file=sys.stderr)
     return 2 if measured.failed else 0
+
+
+def converge(arguments: Sequence[str]) -> int:
+    """Train a recipe with many seeds: last losses, scores, and how many converged."""
+
+    def form(
+        recipe: One,
+        *,
+        seeds: int = 20,
+        batch_size: BatchSize = 0,
+        epochs: Annotated[float, Flag(aliases=("-e",))] = 0,
+        precision: Arithmetic = "auto",
+        devices: int = 1,
+        device: str = "auto",
+        data_root: DataRoot = "",
+        score: str = "",
+        at_least: float | None = None,
+        at_most: float | None = None,
+        fail_below: float = 0.0,
+        runs: Path = Path("runs"),
+        name: str = "",
+        machine: str = "",
+        database: str = "",
+    ) -> dict[str, Any]:
+        """Train a recipe once for each seed; report the losses of the last epoch, the scores, and who converged.
+
+        The same command again goes on where it stopped; a finished seed is not trained again. Flags of `gesso train`
+        stand behind --, as in gesso bench converge pix2pix-demo -- --loss.gan vanilla
+
+        Args:
+            recipe: Recipe of `gesso train`.
+            seeds: How many: from the recipe's own seed on.
+            batch_size: Images a step of each process; 0 is the recipe's.
+            epochs: Length of each training; 0 is the recipe's.
+            precision: Arithmetic of the networks.
+            devices: Processes of this machine that train together, each on a device of its own.
+            device: auto, cpu, cuda, …
+            data_root: The data set; empty is the recipe's own.
+            score: That decides, such as AtoB/L1, with one of the next two. Without: to beat the baseline of the kind.
+            at_least: A seed has converged where --score is this or more.
+            at_most: A seed has converged where --score is this or less.
+            fail_below: Exit code 1 where a smaller share of the seeds than this converged, such as 0.95.
+            runs: Folder in which the study's folder lies.
+            name: Name of the study's folder; empty means converge-RECIPE.
+            machine: Name under which results of this machine are compared; empty makes one of its hardware.
+            database: postgresql://user@host/name or an SQLite file; without, bench.sqlite3 in the user's data folder.
+        """
+        return locals()
+
+    own, theirs = split(arguments)
+    values = parse(form, own, "bench converge", "gesso bench converge pix2pix-demo --seeds 20")
+    if values["seeds"] < 1:
+        raise UsageError(f"--seeds {values['seeds']}: must be 1 or more")
+    if not 0 <= values["fail_below"] <= 1:
+        raise UsageError(f"--fail-below {values['fail_below']:g}: must be from 0 to 1, such as 0.95")
+    _check_bounds(values["score"], values["at_least"], values["at_most"])
+    # As words, since each seed is trained by `gesso train` in a process of its own.
+    words = [*theirs, "--precision", values["precision"], "--device", values["device"]]
+    given = {"--batch-size": values["batch_size"], "--epochs": values["epochs"], "--data.root": values["data_root"]}
+    words += [str(word) for flag, value in given.items() if value for word in (flag, value)]
+    recipe = recipe_of(values["recipe"], words, "bench converge").checked()
+
+    from gesso.bench.converge import Criterion, Study, default_criterion, run_study, table
+    from gesso.bench.results import open_results
+    from gesso.launching import starts
+    from gesso.progress import say
+
+    _refuse_launchers()
+    starts(values["devices"], 0, recipe.device)
+    bounds = {name: values[name] for name in ("at_least", "at_most") if values[name] is not None}
+    study = Study(
+        recipe=recipe,
+        folder=values["runs"] / (values["name"] or f"converge-{recipe.recipe}"),
+        words=["train", recipe.recipe, *words],
+        criterion=Criterion(values["score"], **bounds) if values["score"] else default_criterion(recipe),
+        count=values["seeds"],
+        devices=values["devices"],
+        machine=values["machine"],
+    )
+    results = open_results(values["database"])
+    try:
+        run_study(study, lambda result: results.add([result]), say)
+    finally:
+        if study.seeds:
+            print("\n".join(table(study)))
+            print(f"{results}: results of {len(study.seeds)} seeds")
+    share = sum(seed.converged for seed in study.seeds) / values["seeds"]
+    return 1 if share < values["fail_below"] else 0
+
+
+def _check_bounds(score: str, at_least: float | None, at_most: float | None) -> None:
+    """UsageError unless a score has one bound, or there is neither."""
+    if not score and (at_least, at_most) != (None, None):
+        raise UsageError("--at-least, --at-most: name the score that is meant with --score, such as AtoB/L1")
+    if score and (at_least is None) == (at_most is None):
+        raise UsageError(f"--score {score}: give it one bound, --at-least or --at-most")
+
+
+def suite(arguments: Sequence[str]) -> int:
+    """Measure a set of configurations: those of gesso's origins."""
+
+    def form(
+        suite: Suite,
+        *,
+        list: bool = False,
+        device: str = "auto",
+        datasets: Path = Path("datasets"),
+        compile: Compilation = "off",
+        steps: int = 50,
+        warmup: int = 10,
+        repeats: int = 3,
+        price_per_hour: float = 0.0,
+        runs: Path = Path("runs"),
+        machine: str = "",
+        database: str = "",
+    ) -> dict[str, Any]:
+        """Measure the configurations of gesso's five origins, one command each; what this machine cannot run is named.
+
+        Args:
+            suite: origins.
+            list: Only print the commands.
+            device: auto, cpu, cuda, …
+            datasets: Folder in which data sets lie by name: horse2zebra, cityscapes, imagenet, msls, facades.
+            compile: Compiled networks, eager ones as the origins', or both.
+            steps: Timed steps.
+            warmup: Steps before them that do not count.
+            repeats: How often each is measured anew, in fresh processes.
+            price_per_hour: Of the machine with all its devices, for the cost of a million images.
+            runs: Folder in which the trainings of convergence lie.
+            machine: Name under which results of this machine are compared; empty makes one of its hardware.
+            database: postgresql://user@host/name or an SQLite file; without, bench.sqlite3 in the user's data folder.
+        """
+        return locals()
+
+    values = parse(form, arguments, "bench suite", "gesso bench suite origins --list")
+    from gesso.bench.suite import SUITES, command, obstacle
+
+    entries = SUITES[values["suite"]]
+    if values["list"]:
+        for entry in entries:
+            print(f"# {entry.origin}: {entry.what}\n{command(entry, values['datasets'])}")
+        return 0
+    measured = {"--compile": "compile", "--steps": "steps", "--warmup": "warmup", "--repeats": "repeats"}
+    measured |= {"--price-per-hour": "price_per_hour"}
+    flags = {
+        "run": {flag: values[name] for flag, name in measured.items()},
+        "converge": {"--runs": values["runs"]},
+    }
+    worst = 0
+    for entry in entries:
+        if reason := obstacle(entry, values["device"], values["datasets"]):
+            print(f"skipped: {entry.origin}, {entry.what}: {reason}")
+            continue
+        places = {"--device": values["device"], "--machine": values["machine"], "--database": values["database"]}
+        given = {**flags[entry.command], **places}
+        more = [str(word) for flag, value in given.items() if value != "" for word in (flag, value)]
+        print(f"{entry.origin}, {entry.what}")
+        try:
+            code = {"run": run, "converge": converge}[entry.command](entry.words(values["datasets"], more))
+        except GessoError as error:
+            print(f"gesso: {error}", file=sys.stderr)
+            code = error.exit_code
+        worst = max(worst, code)
+    return worst
+
+
+def _refuse_launchers() -> None:
+    """UsageError where a launcher started this process as one of several."""
+    import os
+
+    from gesso.processes import place
+
+    if place(os.environ).size > 1:
+        raise UsageError("gesso bench starts its processes itself: call it once, with --devices")
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -140,6 +313,4 @@ def recipe_of(name: str, flags: Sequence[str], command: str, **changes: Any) -> 
     recipe = RECIPES[name]()
     if flags:
         recipe = parse(type(recipe), flags, f"train {name}", f"gesso {command} {name} -- --seed 1", recipe)
-    import dataclasses
-
     return dataclasses.replace(recipe, **changes)
