@@ -32,7 +32,7 @@ from gesso.engine import checkpoint
         (["--evaluation.split", "train"], r"--evaluation.split train: choose one of"),
         (["--checkpoints.best", "AtoB/FID"], r"--checkpoints.best AtoB/FID: not scored here; there are AtoB/L1"),
         (["--start-from", "nowhere"], r"nowhere: there is no such run or checkpoint"),
-        (["--start-from", "G_Z=weights.pth"], r"--start-from G_Z=weights.pth: networks are G, D"),
+        (["--start-from", "G_Z=weights.pth"], r"--start-from G_Z=.*weights.pth: networks are G, D"),
         (["--start-from", "G=weights.pth"], r"weights.pth: there is no such file"),
     ],
 )

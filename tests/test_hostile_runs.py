@@ -206,3 +206,17 @@ def test_resume_tells_that_the_data_set_has_grown(run: Path, gesso: Gesso) -> No
     shutil.copy(folder / "0.png", folder / "more.png")
     told = [line for line in gesso("resume", run, "-e", 3).out if "training split" in line]
     assert len(told) == 1 and "had 24 images when the run began and has 25 now" in told[0]
+
+
+@pytest.mark.parametrize("number", ["²", "9" * 5000])
+def test_checkpoint_that_is_no_number_is_refused(number: str, run: Path, gesso: Gesso) -> None:
+    refused(gesso("evaluate", run, "--checkpoint", number), f"no checkpoint {number[:9]}")
+
+
+@pytest.mark.parametrize("damage", ["renamed", "gone"])
+def test_refused_resume_leaves_the_recipe_as_it_was(damage: str, run: Path, gesso: Gesso) -> None:
+    train = run.parents[1] / "classes" / "train"
+    (train / "dark").rename(train / "dim") if damage == "renamed" else shutil.rmtree(train.parent)
+    before = (run / "recipe.json").read_bytes()
+    refused(gesso("resume", run, "-e", 9), "classes")
+    assert (run / "recipe.json").read_bytes() == before

@@ -205,7 +205,7 @@ def find(run: Path, which: str, say: Say) -> Checkpoint:
             if name:  # a run without scores has no best
                 say(f"{root / 'best'}: names no checkpoint that is here; using the newest")
             name = there[-1].name
-    elif which.isdigit():
+    elif re.fullmatch("[0-9]{1,18}", which):  # isdigit takes ² too, and int refuses thousands of digits
         name = f"{int(which):09d}"
     if name not in {path.name for path in there}:
         choices = ", ".join(path.name for path in there)

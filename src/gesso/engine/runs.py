@@ -70,11 +70,7 @@ def open_run(path: Path, recipe: Recipe, *, overwrite: bool) -> Opened:
             lock = lock_run(path)
         elif list_checkpoints(path):
             before = read_recipe(path)
-            if told := _other_classes(recipe, before):
-                raise DataError(
-                    f"{recipe.data.root}: its classes are no longer those that {path} was begun with: {told}; bring "
-                    "those back, or train another run"
-                )
+            check_classes(path, recipe, before)
             changed = differences(recipe, before)
             if len(changed) == 1 and changed[0].startswith("--epochs "):
                 raise UsageError(
@@ -93,6 +89,15 @@ def open_run(path: Path, recipe: Recipe, *, overwrite: bool) -> Opened:
         lock.release()
         raise
     return Opened(path, False, lock)
+
+
+def check_classes(path: Path, ours: Recipe, theirs: Recipe) -> None:
+    """DataError where the data set of `ours` has other classes than when the run at `path` was begun with `theirs`."""
+    if told := _other_classes(ours, theirs):
+        raise DataError(
+            f"{ours.data.root}: its classes are no longer those that {path} was begun with: {told}; bring those back, "
+            "or train another run"
+        )
 
 
 def _other_classes(ours: Recipe, theirs: Recipe) -> str:

@@ -30,7 +30,7 @@ from gesso.engine.going_back import go_back
 from gesso.engine.judging.shard import shard_of
 from gesso.engine.locating import located, moved
 from gesso.engine.report import write_report
-from gesso.engine.runs import default_name, open_run, read_recipe
+from gesso.engine.runs import check_classes, default_name, open_run, read_recipe
 from gesso.engine.schedule import rate, scaling
 from gesso.engine.session import Session, best_score, open_session
 from gesso.engine.sheets import write_sheet
@@ -86,6 +86,7 @@ def resume(run: Path, *, epochs: float | None = None, data_root: str = "") -> Ru
     if data_root:
         changed = moved(changed, data_root)
     if changed != recipe:
+        check_classes(run, located(changed), recipe)  # before anything is written down
         with joined(choose_device(recipe.device).value.type) as world, world.main_first():
             if world.main:
                 state.rewrite(run, changed)
