@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from worlds import Worlds
 from worlds_steps import gradients
 
 from conftest import toy
@@ -20,6 +19,7 @@ from gesso.engine.runs import read_environment
 from gesso.processes import ALONE
 from gesso.recipe import CycleGANLoss, Recipe
 from publications import write_imagenet
+from worlds import Worlds
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,20 @@ def test_without_synchronised_batch_norm_gradients_and_statistics_are_the_means_
     first = next(i for i, tensor in enumerate(whole["statistics"]) if tensor.dim() == 1)
     torch.testing.assert_close(one["statistics"][first], whole["statistics"][first])
     assert not torch.allclose(one["step 0"][0], whole["step 0"][0], rtol=1e-3, atol=0)
+
+
+def test_gradients_that_are_not_finite_in_one_process_discard_the_step_of_all(
+    worlds: Worlds, pairs: Path, tmp_path: Path
+) -> None:
+    recipe = recipes(pairs, pairs)["pix2pix"]
+    assert worlds.run(tmp_path, call="worlds_steps:spoiled", recipe=recipe.to_json()) == [0, 0]
+    assert [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)] == [{"same": True}] * 2
+
+
+def test_fifty_worlds_come_together_and_part(worlds: Worlds, tmp_path: Path) -> None:
+    for _ in range(50):
+        assert worlds.run(tmp_path, call="worlds_steps:meeting") == [0, 0]
+    assert (tmp_path / "met").read_text() == "01" * 50
 
 
 def words(recipe: str, data: Path, runs: Path, *more: str) -> list[str]:

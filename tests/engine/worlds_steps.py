@@ -8,11 +8,14 @@ import torch
 from torch import Tensor
 
 from gesso.devices import Choice
+from gesso.engine.guard import Guard
 from gesso.engine.launch import Choices, prepare
 from gesso.models import build_model
+from gesso.models.base import Model
 from gesso.models.dcgan import DCGAN
 from gesso.models.translation import Translator
 from gesso.processes import World, joined
+from gesso.recipe import Guard as Limits
 from gesso.recipe import Recipe, from_json
 
 BATCH = 4
@@ -24,14 +27,49 @@ def part(job: dict[str, Any]) -> None:
         torch.save(gradients(from_json(job["recipe"]), world), Path(job["out"]) / f"{world.rank}.pt")
 
 
-def gradients(recipe: Recipe, world: World) -> dict[str, list[Tensor]]:
-    """Of one step on this process's part of a batch of 4, by the order of the optimizers' steps; and the running
-    statistics of batch norm after it."""
+def meeting(job: dict[str, Any]) -> None:
+    """Come together, say who is there, and part."""
+    with joined("cpu") as world:
+        ranks = world.gather(world.rank)
+        if world.main:
+            with (Path(job["out"]) / "met").open("a") as met:
+                met.write("".join(map(str, ranks)))
+
+
+def spoiled(job: dict[str, Any]) -> None:
+    """Whether a step changed the weights where process 1 alone had gradients that are not finite, to OUT/RANK.pt."""
+    with joined("cpu") as world:
+        model = ready(from_json(job["recipe"]), world)
+        Guard(Limits(), model, world)
+        share = model.share_gradients
+
+        def worse(found: list[Tensor]) -> None:
+            if world.rank == 1:
+                found[0].fill_(torch.nan)
+            share(found)
+
+        model.share_gradients = worse
+        before = [parameter.detach().clone() for parameter in model.networks["G"].parameters()]
+        images = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(world.rank)) * 2 - 1
+        model.train_step({"A": images[0], "B": images[1]}, np.random.default_rng(0))
+        after = model.networks["G"].parameters()
+        same = all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+        torch.save({"same": same}, Path(job["out"]) / f"{world.rank}.pt")
+
+
+def ready(recipe: Recipe, world: World) -> Model:
     model = build_model(recipe)
     model.initialize(0)
     device = Choice(torch.device("cpu"), "test")
     choices = Choices(device, Choice("fp32", "test"), Choice(False, "test"), Choice(False, "test"))
     prepare(model, None, choices, train=True, world=world)
+    return model
+
+
+def gradients(recipe: Recipe, world: World) -> dict[str, list[Tensor]]:
+    """Of one step on this process's part of a batch of 4, by the order of the optimizers' steps; and the running
+    statistics of batch norm after it."""
+    model = ready(recipe, world)
     mine = slice(world.rank * BATCH // world.size, (world.rank + 1) * BATCH // world.size)
     rng = torch.Generator().manual_seed(1)
     images = torch.rand(2, BATCH, 3, 32, 32, generator=rng) * 2 - 1
