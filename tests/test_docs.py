@@ -7,6 +7,7 @@ toy data under the names that the documents use. `shrunk` is all that is changed
 import ast
 import contextlib
 import dataclasses
+import functools
 import io
 import re
 import shlex
@@ -31,6 +32,7 @@ from gesso.data.synth import write_unpaired
 from gesso.recipe import BUILTIN_STREETS, TranslationData
 from gesso.recipes import RECIPES
 from gesso.restoring import flat
+from inline import run_inline
 from measured import measured
 from publications import pix2pix_set, served, write_cityscapes, write_imagenet, write_msls
 
@@ -85,6 +87,13 @@ def shrunk(command: list[str]) -> list[str]:
             small = "--width 40 --height 36"
         case ["demo", *_]:
             small = "--no-open"  # its recipe is made small by the fixture `workplace`
+        case ["bench", "run"]:
+            small = "--steps 1 --warmup 1 --repeats 1 --mode train --compile off -d fp32 --device cpu"
+            own = command[command.index("--") + 1 :] if "--" in command else []
+            ours = command[: command.index("--")] if "--" in command else command
+            return [*ours, *small.split(), "--", *own, *SMALL[RECIPES[command[3]]().model].split()]
+        case ["bench", "converge"]:
+            small = "--seeds 1 -e 1 --device cpu -d fp32"
         case _:
             small = ""
     return command + small.split()
@@ -105,6 +114,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str) -> P
     write_cityscapes(tmp_path / "downloads")
     write_imagenet(tmp_path / "downloads")
     write_msls(tmp_path / "downloads" / "msls_images_vol_1.zip")
+    monkeypatch.setattr("gesso.bench.fresh.run_python", run_inline)
     monkeypatch.setattr("gesso.data.fetch._mirrored", lambda url, mirror: server + urlsplit(url).path)
     for name in PAIRED_SETS:
         write_pairs(tmp_path / "datasets" / name, {"train": 4, "val": 2, "test": 2})
@@ -121,7 +131,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str) -> P
         "pix2pix-demo", Path("unused"), batch_size=4, data=TranslationData(BUILTIN_STREETS, load_size=36, crop_size=32)
     )
     demo = dataclasses.replace(demo, data=dataclasses.replace(demo.data, train_subset=8, evaluate_subset=2))
-    monkeypatch.setitem(RECIPES, "pix2pix-demo", lambda: demo)
+    # Under its docstring, which has the example that `gesso train` shows.
+    monkeypatch.setitem(RECIPES, "pix2pix-demo", functools.wraps(RECIPES["pix2pix-demo"])(lambda: demo))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

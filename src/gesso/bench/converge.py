@@ -2,7 +2,8 @@
 
 Each seed is a run of `gesso train` in a process of its own, in a folder of the study. So an interrupted study goes on
 where it stopped, and a finished seed is only read. What is reported is read from the run's own log and scores, and the
-rows for the database are a function of the run and the criterion alone: to report a study again adds nothing.
+rows for the database are a function of the run and of the criterion that the study was begun with: to report a study
+again adds nothing, and by another criterion it is only shown.
 """
 
 import json
@@ -107,12 +108,16 @@ def default_criterion(recipe: Recipe) -> Criterion:
 
 
 def run_study(study: Study, add: Callable[[Result], object], say: Say) -> None:
-    """Train every seed that is not finished; `add` gets a result for each, in order.
+    """Train every seed that is not finished; `add` gets a result for each, in order, unless the study was begun with
+    another criterion.
 
     UsageError where a folder holds other runs, or where there is no such score. SystemExit where a training fails, for
     the reason that it has said itself.
     """
-    run_id = _run_id(study.folder)
+    begun = _begun(study)
+    kept = begun["criterion"] == str(study.criterion)
+    if not kept:
+        say(f"{study.folder} was begun with another criterion ({begun['criterion']}): this is shown, but not kept")
     gmacs = _gmacs(study.recipe)
     for number in range(study.count):
         seed = study.recipe.seed + number
@@ -122,7 +127,8 @@ def run_study(study: Study, add: Callable[[Result], object], say: Say) -> None:
             diverged = _train(study, seed, run.name)
         found = read_seed(run, seed, study, diverged)
         study.seeds.append(found)
-        add(_result(study, found, run, run_id, gmacs))
+        if kept:
+            add(_result(study, found, run, begun["run_id"], gmacs))
         how = "converged" if found.converged else "diverged" if diverged else "did not converge"
         scores = "".join(f", {name} {digits(value, 3)}" for name, value in found.scores.items())
         say(f"[{number + 1}/{study.count}] seed {seed}: {how}{scores}")
@@ -234,15 +240,16 @@ def _train(study: Study, seed: int, name: str) -> bool:
     return False
 
 
-def _run_id(folder: Path) -> str:
-    """Of all results of the study in `folder`, the same each time."""
-    path = folder / STUDY
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+def _begun(study: Study) -> dict[str, str]:
+    """What the study's folder keeps from its first call: its "run_id" and its "criterion"."""
+    path = study.folder / STUDY
+    with disk_errors(study.folder):
+        study.folder.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        write_atomically(path, json.dumps({"run_id": new_run_id()}) + "\n")
+        write_atomically(path, json.dumps({"run_id": new_run_id(), "criterion": str(study.criterion)}) + "\n")
     try:
-        return str(json.loads(path.read_text())["run_id"])
+        held = json.loads(path.read_text())
+        return {name: str(held[name]) for name in ("run_id", "criterion")}
     except (ValueError, KeyError, TypeError):
         raise UsageError(f"{path}: cannot be read; remove it, or name this study with --name") from None
 

@@ -15,6 +15,7 @@ from gesso.recipe import Precision, Recipe
 from gesso.recipes import RECIPES
 
 if TYPE_CHECKING:
+    from gesso.bench.results import Result
     from gesso.bench.running import Asked
 
 Named = Annotated[
@@ -200,13 +201,18 @@ def converge(arguments: Sequence[str]) -> int:
         devices=values["devices"],
         machine=values["machine"],
     )
-    results = open_results(values["database"])
+    results, added = open_results(values["database"]), 0
+
+    def add(result: "Result") -> None:
+        nonlocal added
+        added += results.add([result])
+
     try:
-        run_study(study, lambda result: results.add([result]), say)
+        run_study(study, add, say)
     finally:
         if study.seeds:
             print("\n".join(table(study)))
-            print(f"{results}: results of {len(study.seeds)} seeds")
+            print(f"{results}: {added} results added")
     share = sum(seed.converged for seed in study.seeds) / values["seeds"]
     return 1 if share < values["fail_below"] else 0
 
@@ -269,11 +275,12 @@ def suite(arguments: Sequence[str]) -> int:
         "run": {flag: values[name] for flag, name in measured.items()},
         "converge": {"--runs": values["runs"]},
     }
-    worst = 0
-    for entry in entries:
-        if reason := obstacle(entry, values["device"], values["datasets"]):
+    obstacles = [obstacle(entry, values["device"], values["datasets"]) for entry in entries]
+    for entry, reason in zip(entries, obstacles, strict=True):
+        if reason:
             print(f"skipped: {entry.origin}, {entry.what}: {reason}")
-            continue
+    worst = 0
+    for entry in (entry for entry, reason in zip(entries, obstacles, strict=True) if not reason):
         places = {"--device": values["device"], "--machine": values["machine"], "--database": values["database"]}
         given = {**flags[entry.command], **places}
         more = [str(word) for flag, value in given.items() if value != "" for word in (flag, value)]
