@@ -194,7 +194,9 @@ def test_two_machines_train_together_by_torchrun(machines: None, whole: Path, pa
     for name, (wire, address) in MACHINES.items():
         inside = ["ip", "netns", "exec", name, "env", f"GLOO_SOCKET_IFNAME={wire}", "OMP_NUM_THREADS=1"]
         inside.append(f"XDG_CACHE_HOME={tmp_path / 'cache'}")
-        torchrun = [sys.executable, "-m", "torch.distributed.run", *meeting.split(), "--local-addr", address, "-m"]
+        host = "is_host=1" if address == "10.77.0.1" else "is_host=0"
+        torchrun = [sys.executable, "-m", "torch.distributed.run", *meeting.split(), "--local-addr", address]
+        torchrun += ["--rdzv-conf", host, "-m"]
         trainings.append(
             subprocess.Popen(
                 [*inside, *torchrun, "gesso", *line], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

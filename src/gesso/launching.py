@@ -16,7 +16,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from gesso.devices import choose_device
-from gesso.errors import UsageError
+from gesso.errors import ProcessError, UsageError
 from gesso.processes import place
 
 THREADS = "OMP_NUM_THREADS"
@@ -45,15 +45,23 @@ def launch(arguments: Sequence[str], devices: int, max_restarts: int, module: st
     try:
         elastic_launch(config, sys.executable)("-m", module, *arguments)
     except ChildFailedError as error:
-        _, first = error.get_first_failure()
-        if first.exitcode < 0:
-            name = signal.Signals(-first.exitcode).name
-            print(f"gesso: process {first.local_rank} of {devices} was killed by {name}", file=sys.stderr)
-            return 1
-        return first.exitcode
+        return _told(sorted((rank, failure.exitcode) for rank, failure in error.failures.items()), devices)
     except SignalException:
         return 130
     return 0
+
+
+def _told(codes: list[tuple[int, int]], devices: int) -> int:
+    """One exit code for those of the processes that failed; what nobody else can tell of is told here.
+
+    Where one failed the others end for want of it, with the code of ProcessError, or by the agent's SIGTERM.
+    """
+    for rank, code in codes:
+        if code < 0 and -code != signal.SIGTERM:
+            name = signal.Signals(-code).name
+            print(f"gesso: process {rank} of {devices} was killed by {name}", file=sys.stderr)
+            return ProcessError.exit_code
+    return next((code for _, code in codes if code > 0 and code != ProcessError.exit_code), ProcessError.exit_code)
 
 
 def starts(devices: int, max_restarts: int, device: str) -> bool:
