@@ -75,19 +75,21 @@ def cyclegan_demo() -> CycleGANRecipe:
     """A small CycleGAN between street photos and label maps, in minutes on a CPU.
 
     data      builtin:streets, photos and labels of different streets
-    cost      not measured
-    expected  not measured
+    cost      measured: 9,600 images of each domain, 26 minutes on one busy CPU core
+    expected  measured: photo → label L1 0.076 (mean target 0.077); label → photo 0.115 (0.106)
     command   gesso train cyclegan-demo
     """
     return CycleGANRecipe(
         recipe="cyclegan-demo",
         data=TranslationData(root=BUILTIN_STREETS, load_size=72, crop_size=64, train_subset=400, evaluate_subset=60),
-        epochs=10,
-        batch_size=1,
-        generator=Generator(ngf=16, blocks=3),
-        discriminator=Discriminator(ndf=32, layers=2),
+        epochs=24,
+        batch_size=4,
+        generator=Generator(ngf=16, blocks=3, norm="batch", upsample="resize"),
+        discriminator=Discriminator(ndf=32, layers=2, norm="batch"),
         optimizer=Adam(generator_lr=4e-4, discriminator_lr=2e-4),
-        checkpoints=Checkpoints(every=2),
-        evaluation=TranslationEvaluation(every=2),
-        tracking=Tracking(log_every=400, sheet_every=2),
+        ema=2000,
+        ema_ramp=0.3,
+        checkpoints=Checkpoints(every=4),
+        evaluation=TranslationEvaluation(every=4),
+        tracking=Tracking(log_every=400, sheet_every=8),
     )
