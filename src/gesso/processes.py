@@ -11,6 +11,8 @@ mark in the environment, which `place` reads.
 """
 
 import contextlib
+import functools
+import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +27,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from gesso.devices import facts
-from gesso.errors import ProcessError, UsageError
+from gesso.errors import DivergenceError, ProcessError, UsageError
 from gesso.progress import mute
 
 T = TypeVar("T")
@@ -207,22 +209,31 @@ def joined(kind: str) -> Iterator[World]:
         _joined = World(here, control)
         with contextlib.nullcontext() if here.main else mute():
             yield _joined
-    except ProcessError:
+    except (ProcessError, DivergenceError) as error:  # which all of them raise, and one tells of
         if here.main:
             raise
-        raise SystemExit(ProcessError.exit_code) from None  # one of the processes tells of it
+        raise SystemExit(error.exit_code) from None
     finally:
         _joined = ALONE
         dist.destroy_process_group()
 
 
+_worlds = itertools.count()
+
+
 def _store(here: Place) -> Store:
-    """Where the processes leave their addresses for one another."""
-    address = f"tcp://{here.host}:{here.port}" if here.host else "env://"
-    store, _, _ = next(iter(rendezvous(address, here.rank, here.size, timeout=PATIENCE)))
+    """Where the processes leave their addresses for one another: others in each world that they join."""
+    store = PrefixStore(f"world {next(_worlds)}", _connected(here))
     # torchrun keeps one store over its restarts, with the addresses of processes that are gone. It counts restarts for
     # each machine by itself, so the count parts old from new on one machine alone; docs/training.md tells of several.
     return PrefixStore(f"start {here.restarts}", store) if here.one_machine else store
+
+
+@functools.cache  # the main process may be the one that holds it: closed between two worlds, the others would miss it
+def _connected(here: Place) -> Store:
+    address = f"tcp://{here.host}:{here.port}" if here.host else "env://"
+    store: Store = next(iter(rendezvous(address, here.rank, here.size, timeout=PATIENCE)))[0]
+    return store
 
 
 @contextlib.contextmanager

@@ -12,14 +12,18 @@ from torch import Tensor
 
 from conftest import toy
 from gesso.cli import main
+from gesso.engine import checkpoint, going_back
 from gesso.engine import guard as guarding
-from gesso.engine.guard import Guard
+from gesso.engine.guard import Fault, Guard
+from gesso.engine.judging.translation import TranslationJudge
 from gesso.engine.runlog import read_log
+from gesso.engine.track import Meter
 from gesso.engine.train import train
 from gesso.errors import DivergenceError
 from gesso.models.base import Model
+from gesso.progress import say
+from gesso.recipe import Checkpoints, Recipe
 from gesso.recipe import Guard as Limits
-from gesso.recipe import Recipe
 from gesso.recipes import RECIPES
 
 Spoil = Callable[[int, str, Sequence[Tensor]], None]
@@ -81,6 +85,20 @@ def test_a_discarded_step_leaves_weights_and_moments_as_they_were(pairs: Path, t
             model.inspect("net", model.optimizers["net"], [weight.grad])
             model.optimizers["net"].step()
         assert torch.equal(weight, before), kind
+
+
+def test_a_first_step_that_is_discarded_leaves_no_momentum_behind() -> None:
+    weight = torch.nn.Parameter(torch.ones(3))
+    model: Model = Bare(weight, "sgd")
+    torch.use_deterministic_algorithms(True)  # fills memory that is not written with nan
+    try:
+        for gradient in (torch.nan, 1.0, 1.0):
+            weight.grad = torch.full((3,), gradient)
+            model.inspect("net", model.optimizers["net"], [weight.grad])
+            model.optimizers["net"].step()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    torch.testing.assert_close(weight.detach(), torch.full((3,), 1 - 0.1 - 0.1 * 1.9))
 
 
 class Bare(Model):
@@ -158,6 +176,54 @@ def test_a_run_that_diverges_again_and_again_stops_with_a_diagnosis_and_its_good
     assert finite(tmp_path / "run")
     assert main(["resume", str(tmp_path / "run")]) == 3
     assert "Traceback" not in capsys.readouterr().err
+
+
+def fault_once(monkeypatch: pytest.MonkeyPatch, look: int) -> None:
+    """The guard finds a fault at its `look`-th look, and none after it."""
+    looks = iter(range(1000))
+    monkeypatch.setattr(Guard, "look", lambda self: Fault("a fault") if next(looks) == look else None)
+
+
+def test_a_line_of_the_log_after_a_return_tells_nothing_of_what_was_before(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, images = Meter.read, []
+
+    def noted(self: Meter, seconds_waited: float) -> dict[str, Any]:
+        images.append(self._images)
+        return read(self, seconds_waited)
+
+    monkeypatch.setattr(Meter, "read", noted)
+    fault_once(monkeypatch, 9)
+    recipe = toy("pix2pix", pairs)
+    recipe = dataclasses.replace(recipe, tracking=dataclasses.replace(recipe.tracking, log_every=6))
+    run = train(recipe, runs=tmp_path, name="run").path
+    assert "diverged: a fault" in "\n".join(notes(run))
+    assert set(images) == {6}
+
+
+def test_a_return_behind_the_best_checkpoint_has_the_best_of_before(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = iter([0.5, 0.9, *[0.1] * 100])
+    monkeypatch.setattr(TranslationJudge, "headline", lambda self, rows: {"AtoB/PSNR": next(values)})
+    monkeypatch.setattr(going_back, "_good", lambda s: checkpoint.find(s.run, "12", say))
+    fault_once(monkeypatch, 13)
+    recipe = toy("pix2pix", pairs, checkpoints=Checkpoints(every=0.5, best="AtoB/PSNR", keep=5))
+    recipe = dataclasses.replace(recipe, evaluation=dataclasses.replace(recipe.evaluation, every=0.5))
+    run = train(recipe, runs=tmp_path, name="run").path
+    assert (run / "checkpoints" / "best").read_text().strip() == "000000012"
+
+
+def test_a_checkpoint_for_a_best_score_remembers_all_steps_before_it(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = toy("pix2pix", pairs, checkpoints=Checkpoints(every=100, keep=0))
+    recipe = dataclasses.replace(recipe, evaluation=dataclasses.replace(recipe.evaluation, every=0.5))
+    run = train(recipe, runs=tmp_path, name="run").path
+    for path in checkpoint.list_checkpoints(run):
+        (process,) = checkpoint.read(path).training()["processes"]
+        assert process["guard"]["memory"]["steps"] == int(path.name) // 2
 
 
 def faults(monkeypatch: pytest.MonkeyPatch, recipe: Recipe, runs: Path) -> str:

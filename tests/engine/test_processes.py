@@ -91,6 +91,12 @@ def test_fifty_worlds_come_together_and_part(worlds: Worlds, tmp_path: Path) -> 
     assert (tmp_path / "met").read_text() == "01" * 50
 
 
+def test_processes_that_parted_come_together_again(worlds: Worlds, tmp_path: Path) -> None:
+    for _ in range(10):
+        assert worlds.run(tmp_path, call="worlds_steps:twice") == [0, 0]
+    assert (tmp_path / "met").read_text() == "0101" * 10
+
+
 def words(recipe: str, data: Path, runs: Path, *more: str) -> list[str]:
     return ["train", recipe, "--data.root", str(data), "--runs", str(runs), "--name", "run", *more]
 
@@ -155,6 +161,31 @@ def test_a_mistake_of_all_processes_is_told_once(worlds: Worlds, tmp_path: Path)
     assert len(said[0].splitlines()) == 1
     assert said[1] == ""
     assert codes[1] != 0
+
+
+def test_a_longer_run_is_written_down_and_trained_by_the_processes_of_one_command(
+    worlds: Worlds, pairs: Path, tmp_path: Path
+) -> None:
+    run = trained(worlds, "cyclegan", pairs, tmp_path)
+    worlds.gesso(tmp_path / "out", "resume", str(run), "-e", "3")
+    assert read_log(run / "log.jsonl")[-1]["images"] == 72
+
+
+def test_a_run_that_diverges_is_told_of_once(worlds: Worlds, pairs: Path, tmp_path: Path) -> None:
+    wild = "--optimizer.generator-lr 1e30 --guard.returns 0"
+    line = words("cyclegan", pairs, tmp_path, *TOY["cyclegan"].split(), *SHORT, *wild.split())
+    assert worlds.run(tmp_path / "out", arguments=line) == [3, 3]
+    said = [(tmp_path / "out" / f"{rank}.txt").read_text() for rank in range(2)]
+    assert said[0].count("diverged") == 2, said[0]
+    assert said[1] == ""
+
+
+def test_networks_in_train_mode_are_used_by_one_process_alone_though_batch_norm_is_synchronised(
+    worlds: Worlds, pairs: Path, tmp_path: Path
+) -> None:
+    assert worlds.run(
+        tmp_path, call="worlds_steps:alone", recipe=toy("dcgan", pairs, sync_batch_norm=True).to_json()
+    ) == [0, 0]
 
 
 def test_another_number_of_processes_goes_on_and_says_what_differs(

@@ -11,7 +11,7 @@ from gesso.devices import Choice
 from gesso.engine.guard import Guard
 from gesso.engine.launch import Choices, prepare
 from gesso.models import build_model
-from gesso.models.base import Model
+from gesso.models.base import Model, using
 from gesso.models.dcgan import DCGAN
 from gesso.models.translation import Translator
 from gesso.processes import World, joined
@@ -55,6 +55,22 @@ def spoiled(job: dict[str, Any]) -> None:
         after = model.networks["G"].parameters()
         same = all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
         torch.save({"same": same}, Path(job["out"]) / f"{world.rank}.pt")
+
+
+def alone(job: dict[str, Any]) -> None:
+    """The main process uses a network in train mode, as for a sheet; then all of them meet."""
+    with joined("cpu") as world:
+        model = ready(from_json(job["recipe"]), world)
+        if world.main:
+            with using(model.networks, "train"):
+                model.networks["D"](torch.zeros(2, 3, 32, 32))
+        assert world.gather(world.rank) == [0, 1]
+
+
+def twice(job: dict[str, Any]) -> None:
+    """Come together, part, and come together again."""
+    for _ in range(2):
+        meeting(job)
 
 
 def ready(recipe: Recipe, world: World) -> Model:

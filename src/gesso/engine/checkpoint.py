@@ -132,11 +132,10 @@ def prune(run: Path, keep: int) -> None:
 
 
 def drop_after(run: Path, path: Path) -> None:
-    """Remove the checkpoints after `path` and name it as the latest, since what came after it is not good."""
+    """Remove the checkpoints after `path`, since what came after it is not good; `settle` then goes on with it."""
     for later in list_checkpoints(run):
         if later.name > path.name:
             _discard(later)
-    write_atomically(path.parent / "latest", path.name + "\n")
 
 
 def sweep(run: Path) -> None:

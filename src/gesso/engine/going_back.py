@@ -4,7 +4,7 @@ from gesso.engine import checkpoint, state
 from gesso.engine.checkpoint import Checkpoint
 from gesso.engine.guard import Fault
 from gesso.engine.report import write_report
-from gesso.engine.session import Session
+from gesso.engine.session import Session, settle
 from gesso.errors import DivergenceError
 from gesso.progress import say
 
@@ -32,7 +32,7 @@ def go_back(s: Session, fault: Fault) -> int:
     noticed, s.images = s.images, found.images if found else 0
     if found:
         state.restore(s.model, s.average, s.guard, found, s.world.rank)
-        s.best, s.saved_at = dict(found.progress.get("best", {})), s.images
+        s.best, s.saved_at = settle(s.run, found, s.recipe, s.world), s.images
     elif s.initial:
         state.begin_again(s.model, s.average, s.guard, s.initial.weights, s.initial.model)
         s.best, s.saved_at = {}, -1

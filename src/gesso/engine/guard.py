@@ -102,6 +102,7 @@ class Guard:
         bad = ~norm.isfinite() | ((norm > FAR * highest) & (self._count >= SETTLING))
         self._highest[name] = torch.where(bad, highest, torch.maximum(highest * FADING, norm))
         if getattr(optimizer, "_step_supports_amp_scaling", False):
+            _begin_momentum(optimizer)
             optimizer.grad_scale = None  # type: ignore[attr-defined]
             optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
         else:
@@ -196,6 +197,17 @@ class Guard:
         self._count = torch.tensor(state["count"], device=self._device)
         self._memory = Memory(**state["memory"])
         self._ahead, self._copied = [], []
+
+
+def _begin_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Zeros for the momentum, for which fused SGD's first step takes memory as it is, and leaves it so where it is
+    discarded. 0 times the momentum plus the gradient is the gradient, as in a first step."""
+    if optimizer.state or not isinstance(optimizer, torch.optim.SGD):
+        return
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if group["momentum"] and parameter.grad is not None:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter.grad)
 
 
 def _size(norm: float) -> str:

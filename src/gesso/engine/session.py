@@ -168,7 +168,7 @@ def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) ->
         saved_at=images if found else -1,
         total=total,
         per_epoch=per_epoch,
-        best=_settle(run, found, recipe, world) if found else {},
+        best=settle(run, found, recipe, world) if found else {},
         returns=returns,
         initial=None if found else _start(model, average),
         began=began,
@@ -217,7 +217,8 @@ def best_score(recipe: Recipe, judge: Judge) -> str | None:
     return found
 
 
-def _settle(run: Path, found: Checkpoint, recipe: Recipe, world: World) -> dict[str, Any]:
+def settle(run: Path, found: Checkpoint, recipe: Recipe, world: World) -> dict[str, Any]:
+    """The folder as it was right after `found` was saved, by the main process; the best score so far, in all."""
     return world.from_main(checkpoint.settle(run, found, recipe.checkpoints.keep) if world.main else {})
 
 

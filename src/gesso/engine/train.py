@@ -87,10 +87,11 @@ def resume(run: Path, *, epochs: float | None = None, data_root: str = "") -> Ru
         changed = moved(changed, data_root)
     if changed != recipe:
         check_classes(run, located(changed), recipe)  # before anything is written down
-        with joined(choose_device(recipe.device).value.type) as world, world.main_first():
-            if world.main:
+    with joined(choose_device(recipe.device).value.type) as world:
+        with world.main_first():
+            if world.main and changed != recipe:
                 state.rewrite(run, changed)
-    return train(changed, runs=run.parent, name=run.name)
+        return train(changed, runs=run.parent, name=run.name)
 
 
 def _loop(s: Session, stop: threading.Event) -> bool:
@@ -105,10 +106,11 @@ def _loop(s: Session, stop: threading.Event) -> bool:
         if s.images != s.saved_at:  # what was saved had its upkeep first
             with meter.paused():
                 save = done or stopping or _due(before, s.images, s.every(recipe.checkpoints.every))
-                if save and (fault := s.guard.settle()):
-                    before = go_back(s, fault)
+                score = done or _due(before, s.images, s.every(recipe.evaluation.every))
+                if (save or score) and (fault := s.guard.settle()):  # a score may be the best, and saved for that
+                    before, meter = go_back(s, fault), Meter(world.average)
                     continue
-                if done or _due(before, s.images, s.every(recipe.evaluation.every)):
+                if score:
                     save |= _evaluate(s)
                 if done or _due(before, s.images, s.every(recipe.tracking.sheet_every)):
                     _draw_sheet(s)
@@ -138,7 +140,7 @@ def _loop(s: Session, stop: threading.Event) -> bool:
         for note in s.guard.notes():
             s.narrator.note(s.images, note)
         if fault:
-            before = go_back(s, fault)
+            before, meter = go_back(s, fault), Meter(world.average)
             continue
         if line_due(before, s.images, recipe.tracking.log_every, s.per_epoch, s.total):
             rates = {name: o.param_groups[0]["lr"] for name, o in model.optimizers.items()}
@@ -169,7 +171,7 @@ def _evaluate(s: Session) -> bool:
     rows = s.judge.rows(s.device, s.judged, shard=shard_of(s.world))
     if not rows:
         return False
-    scores = s.judge.headline(rows)
+    scores = s.world.from_main(s.judge.headline(rows))  # a last digit must not divide what all do next
     s.narrator.scores(s.images, s.images / s.per_epoch, scores)
     name = best_score(s.recipe, s.judge)
     if name is None or name not in scores:

@@ -7,14 +7,17 @@ from torch.distributed.nn.functional import all_reduce
 
 
 class SynchronizedBatchNorm2d(nn.BatchNorm2d):
-    """`nn.BatchNorm2d` whose statistics in train mode are those of all processes' batches, which are equally large.
+    """`nn.BatchNorm2d` whose statistics in training are those of all processes' batches, which are equally large.
+
+    Without gradients it is `nn.BatchNorm2d`: networks are also used in train mode, by one process alone or by each on
+    as many images as it has.
 
     Parameters, buffers and state_dict are `nn.BatchNorm2d`'s. (torch's own SyncBatchNorm refuses to run on a CPU.)
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """N×C×H×W to the same; every process must call it at the same place of its step."""
-        if not self.training or not dist.is_initialized():
+        """N×C×H×W to the same; with gradients, every process must call it at the same place of its step."""
+        if not self.training or not torch.is_grad_enabled() or not dist.is_initialized():
             return super().forward(input)
         mean, variance = _moments(input.float())
         if self.track_running_stats:
