@@ -88,7 +88,7 @@ def shrunk(command: list[str]) -> list[str]:
         case ["demo", *_]:
             small = "--no-open"  # its recipe is made small by the fixture `workplace`
         case ["bench", "run"]:
-            small = "--steps 1 --warmup 1 --repeats 1 --mode train --compile off -d fp32 --device cpu"
+            small = "--steps 1 --warmup 1 --repeats 1 --devices 1 --mode train --compile off -d fp32 --device cpu"
             own = command[command.index("--") + 1 :] if "--" in command else []
             ours = command[: command.index("--")] if "--" in command else command
             return [*ours, *small.split(), "--", *own, *SMALL[RECIPES[command[3]]().model].split()]
