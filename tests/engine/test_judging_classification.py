@@ -21,8 +21,8 @@ from gesso.engine.judging.classification import (
     open_classification_judge,
 )
 from gesso.engine.judging.measures import CPU
-from gesso.engine.sheets import GAP
 from gesso.engine.locating import located
+from gesso.engine.sheets import GAP
 from gesso.errors import DataError
 from gesso.models import build_model
 
