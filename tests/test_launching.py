@@ -136,6 +136,11 @@ def test_half_an_environment_is_refused() -> None:
         place({"RANK": "0", "WORLD_SIZE": "2"})
 
 
+def test_an_environment_that_makes_no_sense_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"the launcher's environment makes no sense: .*'two'"):
+        place({"WORLD_SIZE": "two"})
+
+
 def test_a_step_of_slurm_is_joined_and_the_shell_of_a_job_is_not() -> None:
     job = {"SLURM_JOB_ID": "70001", "SLURM_NTASKS": "8", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
     step = {**job, "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "8", "SLURM_STEP_NODELIST": "gpu[07-08]"}

@@ -20,6 +20,8 @@ from gesso.errors import ProcessError, UsageError
 from gesso.processes import place
 
 THREADS = "OMP_NUM_THREADS"
+PARTING = 600
+"""Seconds that the processes have, after an interrupt, to end their step or their scores and save."""
 
 
 def launch(arguments: Sequence[str], devices: int, max_restarts: int, module: str = "gesso") -> int:
@@ -42,6 +44,8 @@ def launch(arguments: Sequence[str], devices: int, max_restarts: int, module: st
         max_restarts=max_restarts,
         monitor_interval=0.1,
     )
+    if hasattr(config, "shutdown_timeout"):  # torch 2.11 has none, and 30 seconds
+        config.shutdown_timeout = PARTING
     try:
         elastic_launch(config, sys.executable)("-m", module, *arguments)
     except ChildFailedError as error:

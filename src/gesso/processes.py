@@ -65,6 +65,13 @@ def place(environment: Mapping[str, str]) -> Place:
 
     UsageError where what it says is not whole.
     """
+    try:
+        return _place(environment)
+    except ValueError as error:  # int() of what is no number
+        raise UsageError(f"the launcher's environment makes no sense: {error}") from None
+
+
+def _place(environment: Mapping[str, str]) -> Place:
     if int(environment.get("WORLD_SIZE", "1")) > 1:  # torchrun, and so --devices, accelerate launch and Kubeflow
         rank, size = int(environment.get("RANK", "-1")), int(environment["WORLD_SIZE"])
         missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in environment]
