@@ -62,7 +62,10 @@ def test_fetch_unpacks_a_set_and_says_what_it_is(gesso: Gesso, server: str, tmp_
 
 
 def test_fetch_refuses_what_it_cannot_get(gesso: Gesso, server: str, tmp_path: Path) -> None:
-    refused(gesso("data", "fetch", "faces", "--out", tmp_path), "data fetch faces: no such set, perhaps you meant facades; there are facades")
+    refused(
+        gesso("data", "fetch", "faces", "--out", tmp_path),
+        "data fetch faces: no such set, perhaps you meant facades; there are facades",
+    )
     refused(
         gesso("data", "fetch", "maps", "--out", tmp_path, "--mirror", "there"), "--mirror there: must be an address"
     )

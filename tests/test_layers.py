@@ -145,7 +145,9 @@ def test_checker_flags_an_import_from_below(unit: str, code: str) -> None:
 
 
 def test_checker_allows_imports_from_above_and_beside() -> None:
-    code = "import gesso\nfrom gesso import recipe, __version__\nfrom gesso.engine.track import Meter\nimport torch.nn\n"
+    code = (
+        "import gesso\nfrom gesso import recipe, __version__\nfrom gesso.engine.track import Meter\nimport torch.nn\n"
+    )
     assert misplaced("engine", code) == []
 
 
