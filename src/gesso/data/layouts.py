@@ -48,11 +48,14 @@ class Laid:
                 told = " and ".join(f"{count} of {role}" for role, count in self.counts.items())
                 return f"{'A/ and B/' if self.kind == 'folders' else 'unpaired'} ({told})"
             case "classes":
-                return f"class folders ({len(self.counts)} classes, {sum(self.counts.values())} images)"
+                return f"class folders ({self._classes()})"
             case "shards":
-                return f"{self.shards} shard{'s' * (self.shards != 1)} ({len(self.counts)} classes, {sum(self.counts.values())} images)"
+                return f"{self.shards} shard{'s' * (self.shards != 1)} ({self._classes()})"
             case "images":
                 return f"single images ({self.counts['image']})"
+
+    def _classes(self) -> str:
+        return f"{len(self.counts)} classes, {sum(self.counts.values())} images"
 
 
 def layouts(root: Path, images: Sequence[Path], sizes: Mapping[Path, Size]) -> dict[str, Laid]:
