@@ -1,4 +1,4 @@
-"""What the processes of a world do for tests/bench/test_processes.py."""
+"""What the processes of a world do for tests/bench/test_bench_processes.py."""
 
 from pathlib import Path
 from typing import Any
