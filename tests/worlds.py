@@ -15,36 +15,24 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
+
+from fork_server import ForkServer
 
 
-class Worlds:
-    """The server as the test sees it. A context manager."""
+class Worlds(ForkServer):
+    """The server as the test sees it."""
 
-    def __enter__(self) -> Self:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-        self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.close()
-        self._process.wait(60)
-        self._process.stdout.close()
+    script = __file__
 
     def run(self, out: Path, size: int = 2, **job: Any) -> list[int]:
         """The exit codes of all processes."""
-        assert self._process.stdin and self._process.stdout
         out.mkdir(parents=True, exist_ok=True)
-        print(json.dumps({"out": str(out), "size": size, **job}), file=self._process.stdin, flush=True)
-        codes: list[int] = json.loads(self._process.stdout.readline())["codes"]
+        codes: list[int] = self.ask({"out": str(out), "size": size, **job})["codes"]
         return codes
 
     def gesso(self, out: Path, *arguments: str, size: int = 2, **job: Any) -> list[str]:

@@ -21,40 +21,27 @@ The answer is {"killed": bool, "hit": bool}; hit: the kill left what was being w
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
+
+from fork_server import ForkServer
 
 POLL = 0.0005
 """Seconds between looks at the folder; the child shares the core, so it must be more than none."""
 
 
-class Server:
-    """The server as the test sees it. A context manager."""
+class Server(ForkServer):
+    """The server as the test sees it."""
 
-    def __enter__(self) -> Self:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-        self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.close()
-        self._process.wait(60)
-        self._process.stdout.close()
+    script = __file__
 
     def live(self, job: dict[str, Any]) -> dict[str, Any]:
         """One life of a run, to its end or to the kill that the job asks for."""
-        assert self._process.stdin and self._process.stdout
-        print(json.dumps(job), file=self._process.stdin, flush=True)
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return answer
+        return self.ask(job)
 
 
 def serve() -> None:

@@ -7,6 +7,7 @@ written from the vendors' documents and from what Accelerate calls; nobody of th
 
 import os
 import warnings
+from dataclasses import replace
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -133,29 +134,15 @@ NPU = Accelerator(
     nominal_flops=2e13,
 )
 
-MLU = Accelerator(
+MLU = replace(
+    NPU,  # whose calls torch_mlu has under its own name
     kind="mlu",
     documentation="none that is public: as Accelerate and DeepSpeed call torch_mlu",
     needs="a Cambricon MLU, its driver, and a torch_mlu of torch's version",
     limits="Whether float32 is rounded to TF32 is left as torch_mlu has it.",
-    host=False,
-    numbered=True,
     count=lambda: _count("mlu", "torch_mlu", "torch_mlu"),
-    describe=lambda device: str(_of(device).get_device_name(device)),
-    precisions=_bf16_or_fp32,
-    best_precision=_best,
     channels_last=Choice(False, "MLU was not measured to gain from channels_last"),
-    fused_optimizer=False,
-    compiler=triton_compiler,
-    compile_backend="inductor",
-    synchronize=lambda device: _of(device).synchronize(device),
-    submit=nothing,
-    pins_memory=False,
-    peak_memory=lambda device: int(_of(device).max_memory_allocated(device)),
-    reset_peak_memory=lambda device: _of(device).reset_peak_memory_stats(device),
-    free_memory=lambda device: int(_of(device).mem_get_info(device)[0]),
     allow_tf32=nothing,
-    select=lambda device: _of(device).set_device(device),
     collectives="cncl",
     nominal_flops=1e13,
 )

@@ -198,7 +198,7 @@ def _total(recipe: Recipe, per_epoch: int) -> int:
 
 def tensors_of(model: Model, average: Average | None) -> list[torch.Tensor]:
     """All that training changes in the networks, averaged ones too: parameters and buffers."""
-    networks = [*model.networks.values(), *(average.networks.values() if average else ())]
+    networks = state.all_networks(model, average).values()
     return [tensor for network in networks for tensor in (*network.parameters(), *network.buffers())]
 
 

@@ -24,12 +24,15 @@ from gesso.recipe import Recipe
 AVERAGED = "_ema"
 
 
+def all_networks(model: Model, average: Average | None) -> dict[str, nn.Module]:
+    """Every network of a run by the name that checkpoints give it: the model's, and averaged ones as NAME_ema."""
+    averaged = average.networks if average else {}
+    return model.networks | {name + AVERAGED: network for name, network in averaged.items()}
+
+
 def weights_of(model: Model, average: Average | None) -> Weights:
-    """state_dict of every network, and of the averaged generators as NAME_ema."""
-    networks = dict(model.networks)
-    if average:
-        networks |= {name + AVERAGED: network for name, network in average.networks.items()}
-    return {name: network.state_dict() for name, network in networks.items()}
+    """state_dict of every network, averaged ones too."""
+    return {name: network.state_dict() for name, network in all_networks(model, average).items()}
 
 
 def training_of(model: Model, guard: Guard, world: World = ALONE) -> dict[str, Any]:
@@ -45,9 +48,7 @@ def restore(model: Model, average: Average | None, guard: Guard, found: Checkpoi
 
     Where there are more processes than before, those that are new hold what another one held.
     """
-    load_weights(model.networks, found)
-    if average:
-        load_weights({name + AVERAGED: network for name, network in average.networks.items()}, found)
+    load_weights(all_networks(model, average), found)
     training = found.training()
     try:
         for name, optimizer in model.optimizers.items():
@@ -61,10 +62,7 @@ def restore(model: Model, average: Average | None, guard: Guard, found: Checkpoi
 
 def begin_again(model: Model, average: Average | None, guard: Guard, weights: Weights, kept: dict[str, Any]) -> None:
     """Put a run back before its first step: its first `weights`, what the model `kept` beside them, nothing else."""
-    networks = dict(model.networks)
-    if average:
-        networks |= {name + AVERAGED: network for name, network in average.networks.items()}
-    for name, network in networks.items():
+    for name, network in all_networks(model, average).items():
         network.load_state_dict(weights[name])
     for optimizer in model.optimizers.values():
         optimizer.state.clear()
