@@ -123,7 +123,7 @@ def test_a_full_disk_is_one_line_and_leaves_only_whole_files(tmp_path: Path, mon
     rename, calls = Path.replace, iter(range(100))
 
     def fills_up(beside: Path, path: Path) -> Path:
-        if next(calls) < 2:
+        if path.suffix != ".png" or next(calls) < 2:
             return rename(beside, path)
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -131,6 +131,35 @@ def test_a_full_disk_is_one_line_and_leaves_only_whole_files(tmp_path: Path, mon
     with pytest.raises(DiskError, match="the disk is full; free some space") as caught:
         write_pairs(tmp_path, count=10, size=32)
     assert "\n" not in str(caught.value) and "00000002.png" in str(caught.value)
-    assert names(tmp_path) == ["train/00000000.png", "train/00000001.png"]
-    for name in names(tmp_path):
-        assert pixels(tmp_path / name).shape == (32, 64, 3)
+    beside = tmp_path.with_name(f".{tmp_path.name}.partial")
+    images = [name for name in names(beside) if name.endswith(".png")]
+    assert images == ["train/00000000.png", "train/00000001.png"] and names(tmp_path) == []
+    for name in images:
+        assert pixels(beside / name).shape == (32, 64, 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_interrupted_set_is_not_there_and_the_same_command_makes_it_whole(tmp_path: Path, kind: str) -> None:
+    def interrupt(done: int, total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        KINDS[kind](tmp_path / "cut", count=15, size=32, progress=interrupt)
+    assert not (tmp_path / "cut").exists() and (tmp_path / ".cut.partial").is_dir()
+    KINDS[kind](tmp_path / "cut", count=15, size=32)
+    KINDS[kind](tmp_path / "whole", count=15, size=32)
+    assert names(tmp_path / "cut") == names(tmp_path / "whole") and not (tmp_path / ".cut.partial").exists()
+    for name in names(tmp_path / "whole"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_what_an_interrupted_set_of_other_settings_left_is_swept(tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_pairs(tmp_path / "out", count=9, size=64, progress=interrupt)
+    write_pairs(tmp_path / "out", count=2, size=32)
+    assert pixels(tmp_path / "out/train/00000000.png").shape == (32, 64, 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

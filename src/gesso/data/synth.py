@@ -4,8 +4,10 @@ All but the classes are rendered under FAIR light, a clear day: light and weathe
 a translator could not learn them. Splits show different streets: each takes its scenes from its own range.
 """
 
+import contextlib
 import io
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -14,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gesso.data.streets import HOURS, SMALLEST, WEATHERS, Street, render
+from gesso.data.prepare.target import filling
+from gesso.data.streets import HOURS, RENDERER, SMALLEST, WEATHERS, Street, render
 from gesso.errors import UsageError
 from gesso.files import disk_errors, write_atomically
-from gesso.progress import Progress
+from gesso.progress import Progress, silent
 
 FAIR: Final = {"weather": "clear", "hour": "day"}
 FIRST: Final = {"train": 0, "train B": 5_000_000, "val": 10_000_000, "test": 20_000_000}
@@ -39,11 +42,11 @@ class Writer(Protocol):
     """Renders a data set of `count` training images and a tenth as many of each other split into `out`.
 
     size: height in pixels. UsageError where a number makes no sense or `out` is not empty, DiskError where the disk
-    refuses. Files are written whole or not at all.
+    refuses. `out` is there when the last file is written; a try that was ended goes on with the same arguments.
     """
 
     def __call__(
-        self, out: Path, *, count: int = 400, size: int = 256, seed: int = 0, progress: Progress | None = None
+        self, out: Path, *, count: int = 400, size: int = 256, seed: int = 0, progress: Progress = silent
     ) -> Written: ...
 
 
@@ -58,43 +61,43 @@ def held_out(count: int) -> int:
     return max(1, count // 10)
 
 
-def write_pairs(
-    out: Path, *, count: int = 400, size: int = 256, seed: int = 0, progress: Progress | None = None
-) -> Written:
+def write_pairs(out: Path, *, count: int = 400, size: int = 256, seed: int = 0, progress: Progress = silent) -> Written:
     """`train val test`, each file with the photo (A) on the left and the colour labels (B) on the right."""
     splits = {"train": count, "val": held_out(count), "test": held_out(count)}
-    folder = _Folder(out, count, size, seed, sum(splits.values()), progress)
-    for split, many in splits.items():
-        for i in range(many):
-            pair = street_pair(seed, FIRST[split] + i, size)
-            folder.save(f"{split}/{i:08d}.png", np.concatenate(pair, axis=1))
-            folder.step()
+    with _filled(out, "pairs", count, size, seed, sum(splits.values()), progress) as folder:
+        for split, many in splits.items():
+            for i in range(many):
+                if folder.lacks(name := f"{split}/{i:08d}.png"):
+                    pair = street_pair(seed, FIRST[split] + i, size)
+                    folder.save(name, np.concatenate(pair, axis=1))
+                folder.step()
     return Written(splits)
 
 
 def write_unpaired(
-    out: Path, *, count: int = 400, size: int = 256, seed: int = 0, progress: Progress | None = None
+    out: Path, *, count: int = 400, size: int = 256, seed: int = 0, progress: Progress = silent
 ) -> Written:
     """`trainA` photos and `trainB` colour labels of different streets; `testA` and `testB` show the same streets under
     the same names, so that a translation can be measured."""
     test = held_out(count)
-    folder = _Folder(out, count, size, seed, 2 * count + test, progress)
-    for i in range(count):
-        folder.save(f"trainA/{i:08d}.png", street_pair(seed, FIRST["train"] + i, size)[0])
-        folder.step()
-    for i in range(count):
-        folder.save(f"trainB/{i:08d}.png", street_pair(seed, FIRST["train B"] + i, size)[1])
-        folder.step()
-    for i in range(test):
-        photo, labels = street_pair(seed, FIRST["test"] + i, size)
-        folder.save(f"testA/{i:08d}.png", photo)
-        folder.save(f"testB/{i:08d}.png", labels)
-        folder.step()
+    with _filled(out, "unpaired", count, size, seed, 2 * count + test, progress) as folder:
+        for domain, (side, first) in enumerate((("trainA", "train"), ("trainB", "train B"))):
+            for i in range(count):
+                if folder.lacks(name := f"{side}/{i:08d}.png"):
+                    folder.save(name, street_pair(seed, FIRST[first] + i, size)[domain])
+                folder.step()
+        for i in range(test):
+            a, b = f"testA/{i:08d}.png", f"testB/{i:08d}.png"
+            if folder.lacks(a) or folder.lacks(b):
+                photo, labels = street_pair(seed, FIRST["test"] + i, size)
+                folder.save(a, photo)
+                folder.save(b, labels)
+            folder.step()
     return Written({"trainA": count, "trainB": count, "testA": test, "testB": test})
 
 
 def write_classes(
-    out: Path, *, count: int = 400, size: int = 256, seed: int = 0, progress: Progress | None = None
+    out: Path, *, count: int = 400, size: int = 256, seed: int = 0, progress: Progress = silent
 ) -> Written:
     """`train/CLASS` and `val/CLASS`, photos by weather and time of day (`clear-day`, `rain-night` …), as many of each
     class as the count allows; every class has one for validation at least."""
@@ -102,29 +105,31 @@ def write_classes(
     if 0 < count < len(lights):
         raise UsageError(f"--count {count}: there are {len(lights)} classes; ask for at least one image of each")
     splits = {"train": count, "val": max(held_out(count), len(lights))}
-    folder = _Folder(out, count, size, seed, sum(splits.values()), progress)
-    for split, many in splits.items():
-        for i in range(many):
-            weather, hour = lights[i % len(lights)]
-            street = render(seed, FIRST[split] + i, size, size, weather=weather, hour=hour)
-            folder.save(f"{split}/{weather}-{hour}/{i:08d}.png", street.photo)
-            folder.step()
+    with _filled(out, "classes", count, size, seed, sum(splits.values()), progress) as folder:
+        for split, many in splits.items():
+            for i in range(many):
+                weather, hour = lights[i % len(lights)]
+                if folder.lacks(name := f"{split}/{weather}-{hour}/{i:08d}.png"):
+                    street = render(seed, FIRST[split] + i, size, size, weather=weather, hour=hour)
+                    folder.save(name, street.photo)
+                folder.step()
     return Written(splits)
 
 
 def write_cityscapes_raw(
-    out: Path, *, count: int = 400, size: int = 256, seed: int = 0, progress: Progress | None = None
+    out: Path, *, count: int = 400, size: int = 256, seed: int = 0, progress: Progress = silent
 ) -> Written:
     """Cityscapes' own layout, pictures twice as wide as high (Cityscapes itself has size 1024):
     leftImg8bit/SPLIT/CITY/CITY_SEQUENCE_000019_leftImg8bit.png and, under gtFine/, its _gtFine_labelIds.png (8 bits),
     _gtFine_instanceIds.png (16 bits) and _gtFine_color.png. The cities are gessoburg (train) and gessoheim (val)."""
     splits = {"train": count, "val": held_out(count)}
-    folder = _Folder(out, count, size, seed, sum(splits.values()), progress)
-    for (split, many), city in zip(splits.items(), ("gessoburg", "gessoheim"), strict=True):
-        for i in range(many):
-            street = render(seed, FIRST[split] + i, 2 * size, size, **FAIR)
-            _save_cityscapes(folder, street, f"{split}/{city}/{city}_{i:06d}_000019")
-            folder.step()
+    with _filled(out, "cityscapes", count, size, seed, sum(splits.values()), progress) as folder:
+        for (split, many), city in zip(splits.items(), ("gessoburg", "gessoheim"), strict=True):
+            for i in range(many):
+                stem = f"{split}/{city}/{city}_{i:06d}_000019"
+                if folder.lacks(f"gtFine/{stem}_gtFine_color.png"):  # the last that is saved
+                    _save_cityscapes(folder, render(seed, FIRST[split] + i, 2 * size, size, **FAIR), stem)
+                folder.step()
     return Written(splits)
 
 
@@ -144,30 +149,41 @@ KINDS: Final[dict[str, Writer]] = {
 """What `gesso data synth` can write."""
 
 
-class _Folder:
-    """The folder that is being filled. Checked, and made, before the first street is rendered."""
+@contextlib.contextmanager
+def _filled(
+    out: Path, kind: str, count: int, size: int, seed: int, total: int, progress: Progress
+) -> Iterator["_Folder"]:
+    """The folder to write `total` scenes into, which becomes `out` when the block ends without an error. Flags and
+    target are checked before the first street is rendered."""
+    if not 1 <= count <= FIRST["train B"]:
+        raise UsageError(f"--count {count}: must lie in 1 … {FIRST['train B']}")
+    if not SMALLEST <= size <= LARGEST:
+        raise UsageError(f"--size {size}: must lie in {SMALLEST} … {LARGEST} pixels")
+    if not 0 <= seed < 2**64:
+        raise UsageError(f"--seed {seed}: must lie in 0 … 2**64 - 1")
+    settings = {"synth": kind, "count": count, "size": size, "seed": seed, "renderer": RENDERER}
+    with filling(Path(out), settings) as folder:
+        yield _Folder(folder, total, progress)
 
-    def __init__(self, out: Path, count: int, size: int, seed: int, total: int, progress: Progress | None) -> None:
-        if not 1 <= count <= FIRST["train B"]:
-            raise UsageError(f"--count {count}: must lie in 1 … {FIRST['train B']}")
-        if not SMALLEST <= size <= LARGEST:
-            raise UsageError(f"--size {size}: must lie in {SMALLEST} … {LARGEST} pixels")
-        if not 0 <= seed < 2**64:
-            raise UsageError(f"--seed {seed}: must lie in 0 … 2**64 - 1")
-        self._out, self._total, self._progress, self._done = Path(out), total, progress, 0
+
+class _Folder:
+    """The folder that is being filled."""
+
+    def __init__(self, path: Path, total: int, progress: Progress) -> None:
+        self._path, self._total, self._progress, self._done = path, total, progress, 0
         self._made: set[Path] = set()
-        if self._out.exists() and not self._out.is_dir():
-            raise UsageError(f"{out} is a file; name a folder that does not exist yet")
-        self._make(self._out)
-        with disk_errors(self._out):
-            empty = next(self._out.iterdir(), None) is None
-        if not empty:
-            raise UsageError(f"{out} is not empty; name a folder that does not exist yet, or empty this one")
+
+    def lacks(self, name: str) -> bool:
+        """Whether no earlier try has saved this image."""
+        return not (self._path / name).exists()
 
     def save(self, name: str, image: NDArray[Any]) -> None:
         """Write an image as PNG under this name, whole or not at all."""
-        path = self._out / name
-        self._make(path.parent)
+        path = self._path / name
+        if path.parent not in self._made:
+            with disk_errors(path.parent):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._made.add(path.parent)
         buffer = io.BytesIO()
         Image.fromarray(image).save(buffer, "PNG", compress_level=3)
         write_atomically(path, buffer.getvalue(), sync=False)
@@ -175,12 +191,4 @@ class _Folder:
     def step(self) -> None:
         """One scene more is done."""
         self._done += 1
-        if self._progress:
-            self._progress(self._done, self._total)
-
-    def _make(self, folder: Path) -> None:
-        if folder in self._made:
-            return
-        with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        self._made.add(folder)
+        self._progress(self._done, self._total)

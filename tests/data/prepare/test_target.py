@@ -60,6 +60,14 @@ def test_a_strangers_folder_of_the_hidden_name_is_left_alone(tmp_path: Path) -> 
     assert (stranger / "mine.txt").read_text() == "keep"
 
 
+def test_half_a_note_of_the_settings_is_a_killed_try_of_gessos(tmp_path: Path) -> None:
+    (tmp_path / ".set.partial").mkdir()
+    (tmp_path / ".set.partial" / ".0123456789abcdef.tmp").write_text("{")
+    with filling(tmp_path / "set", {}) as folder:
+        (folder / "mine").write_text("whole")
+    assert [path.name for path in (tmp_path / "set").iterdir()] == ["mine"]
+
+
 @pytest.mark.parametrize(
     ("out", "says"),
     [("full", "is not empty"), ("file", "is a file"), ("source/new", "lies inside"), ("source", "lies inside")],

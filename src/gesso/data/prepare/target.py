@@ -1,4 +1,4 @@
-"""The folder that a preparation fills: whole under its name, or not there.
+"""The folder that a preparation, or a rendering of the streets, fills: whole under its name, or not there.
 
 Files gather in a hidden folder beside, `.NAME.partial`, which takes the name when the last one is written. So a killed
 preparation leaves nothing that passes for whole; the same command again finds the files that are there and goes on,
@@ -67,7 +67,7 @@ def filling(out: Path, settings: Mapping[str, object]) -> Iterator[Path]:
     partial = out.with_name(f".{out.name}.partial")
     with disk_errors(partial):
         partial.mkdir(parents=True, exist_ok=True)
-        there = {path.name for path in partial.iterdir()}
+        there = {path.name for path in partial.iterdir() if path.suffix != ".tmp"}  # a kill may leave half of SETTINGS
     if there - {LOCK} and SETTINGS not in there:
         raise UsageError(f"{partial} is none of gesso's unfinished folders; move it away or name another target")
     lock = filelock.FileLock(partial / LOCK)
