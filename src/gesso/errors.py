@@ -24,13 +24,15 @@ _SPELT: ContextVar[Mapping[str, str]] = ContextVar("flags", default={})  # noqa:
 
 def flag(field: str) -> str:
     """The flag that sets a recipe's `field` in the command that is running: of evaluation.lpips --evaluation.lpips for
-    `gesso train`, but --lpips for `gesso evaluate`, which says so by `spelling`."""
-    return "--" + _SPELT.get().get(field, field).replace("_", "-")
+    `gesso train`, but --lpips for `gesso evaluate`, which says so by `spelling`. Empty where the command has none."""
+    name = _SPELT.get().get(field, field)
+    return f"--{name.replace('_', '-')}" if name else ""
 
 
 @contextlib.contextmanager
 def spelling(names: Mapping[str, str]) -> Iterator[None]:
-    """Inside, the flags of recipes' fields have these `names` in messages."""
+    """Inside, the flags of recipes' fields have these `names` in messages, the empty one where there is no such flag.
+    What runs in another thread or process has to say it there."""
     token = _SPELT.set(names)
     try:
         yield

@@ -48,7 +48,7 @@ def test_unreadable_files_are_bad_with_their_reasons(tmp_path: Path) -> None:
 
 def test_too_large_images_are_bad(tmp_path: Path) -> None:
     put(tmp_path / "train/0.png")
-    assert "--data.max-pixels" in found(check(tmp_path, max_pixels=100))["train/0.png"][1]
+    assert "more than --max-pixels 100" in found(check(tmp_path, max_pixels=100))["train/0.png"][1]
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,13 @@ import numpy as np
 import platformdirs
 
 from gesso.data.ahead import ahead
+from gesso.data.decoding import MAX_PIXELS
 from gesso.data.folders import checked_root, domains, list_files, match
 from gesso.data.images import SUFFIXES, image_format, read_image
 from gesso.data.layouts import READERS, VARIED, Laid, Size, below, layouts
 from gesso.data.shards import ShardSource, is_shards, open_shards, shard_splits
 from gesso.data.sources import Unit
-from gesso.errors import BadImage, DataError, UsageError
+from gesso.errors import BadImage, DataError, UsageError, spelling
 from gesso.progress import Progress, silent
 
 T = TypeVar("T")
@@ -170,6 +171,7 @@ def format_report(report: Report) -> str:
     )
 
 
+@spelling(MAX_PIXELS)
 def _read(path: Path, max_pixels: int) -> _Seen:
     """One file, and all that can be said of it alone."""
     promised = SUFFIXES.get(path.suffix.lower())
@@ -184,6 +186,7 @@ def _read(path: Path, max_pixels: int) -> _Seen:
     return _looked_at(path, array, named)
 
 
+@spelling(MAX_PIXELS)
 def _sample(place: tuple[ShardSource, Unit]) -> _Seen:
     """One image of a shard."""
     source, unit = place

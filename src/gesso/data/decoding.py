@@ -32,6 +32,8 @@ from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from gesso.errors import flag
+
 Array = npt.NDArray[Any]
 Header: TypeAlias = ImageFile | tifffile.TiffPage
 
@@ -52,6 +54,9 @@ NATIVE_MODES = (
 )
 NO_WHITE = "samples have no agreed black and white: save it with 8 or 16 bits a sample"
 FAX = (2, 3, 4)  # TIFF's compressions for black and white
+LIMIT = "data.max_pixels"
+MAX_PIXELS, UNNAMED_LIMIT = {LIMIT: "max_pixels"}, {LIMIT: ""}
+"""For `errors.spelling`: of commands whose own flag is --max-pixels, and of those that have none."""
 _ROWS = 2**22  # pixels copied at once out of Pillow
 for _name in ("tifffile", "PIL.TiffImagePlugin"):
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)  # what they find wrong becomes a BadImage
@@ -85,7 +90,7 @@ def recognised(file: BinaryIO, max_pixels: int) -> str:
     if kind is None:
         raise RefusedError(f"not an image that gesso reads ({', '.join(READERS)})")
     if kind != "TIFF" and size > 8 * max_pixels + 2**20:  # these readers keep metadata in memory
-        raise RefusedError(f"{size} bytes are more than --data.max-pixels {max_pixels} can fill")
+        raise RefusedError(f"{size} bytes are more than {flag(LIMIT)} {max_pixels} pixels can fill")
     file.seek(0)
     return kind
 
@@ -153,7 +158,7 @@ def checked_size(header: Header, max_pixels: int) -> tuple[int, int]:
     if width < 1 or height < 1:
         raise RefusedError(f"no pixels ({width} x {height})")
     if width * height > max_pixels:
-        raise RefusedError(f"{width} x {height} pixels are more than --data.max-pixels {max_pixels}")
+        raise RefusedError(f"{width} x {height} pixels are more than {flag(LIMIT)} {max_pixels}")
     return (height, width) if _orientation(header) >= 5 else (width, height)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gesso.data.ahead import ahead
 from gesso.data.batches import normalize
+from gesso.data.decoding import MAX_PIXELS
 from gesso.data.fits import scored_fit
 from gesso.data.folders import list_images
 from gesso.data.images import read_image
@@ -21,7 +22,7 @@ from gesso.devices import Choice
 from gesso.engine.launch import ready_model
 from gesso.engine.runs import read_recipe
 from gesso.engine.state import find_checkpoint, load_for_use
-from gesso.errors import BadImage, UsageError
+from gesso.errors import BadImage, UsageError, spelling
 from gesso.models.base import Model, using
 from gesso.predicting.uses import other_use
 from gesso.progress import say
@@ -91,6 +92,7 @@ def _records(
 ) -> Iterator[dict[str, Any]]:
     prepare = scored_fit(data)
 
+    @spelling(MAX_PIXELS)
     def read(path: Path) -> Tensor | BadImage:
         """C×S×S in [-1, 1]."""
         try:

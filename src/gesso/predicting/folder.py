@@ -19,13 +19,14 @@ from torch import Tensor
 
 from gesso.data.ahead import ahead
 from gesso.data.batches import normalize, stack
+from gesso.data.decoding import MAX_PIXELS
 from gesso.data.folders import list_images
 from gesso.data.images import SUFFIXES, WRITABLE, is_sixteen_bit, quantized, read_image, resize, write_image
 from gesso.devices import choose_device, choose_precision, facts
 from gesso.engine.launch import ready_model
 from gesso.engine.runs import read_recipe
 from gesso.engine.state import find_checkpoint, load_for_use
-from gesso.errors import BadImage, UsageError
+from gesso.errors import BadImage, UsageError, spelling
 from gesso.files import disk_errors
 from gesso.models.base import using
 from gesso.models.translation import Translation, Translator
@@ -182,6 +183,7 @@ class _Work:
         except BadImage as error:
             return error
 
+    @spelling(MAX_PIXELS)
     def _loaded(self, job: Job) -> Loaded:
         picture = read_image(job.source, self._channels, self._max_pixels)
         size = (picture.shape[0], picture.shape[1])

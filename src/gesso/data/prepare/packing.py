@@ -24,11 +24,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from gesso.data.decoding import MAX_PIXELS
 from gesso.data.images import read_image_bytes, resize, to_channels
 from gesso.data.order import ORDER, random
 from gesso.data.shards_bytes import LocalPlace
 from gesso.data.shards_index import ShardIndex
-from gesso.errors import BadImage, UsageError
+from gesso.errors import BadImage, UsageError, spelling
 from gesso.files import disk_errors, sync_folder, write_atomically
 from gesso.progress import Progress
 
@@ -174,6 +175,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> int:
     return tar.offset - math.ceil(len(data) / tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 
 
+@spelling(MAX_PIXELS)
 def _encoded(item: Item, what: str, encoding: Encoding) -> tuple[str, bytes]:
     """(suffix, bytes) of the image, which is sound. BadImage names it."""
     if not item.size:

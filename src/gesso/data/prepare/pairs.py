@@ -12,13 +12,13 @@ from typing import Literal
 
 import numpy as np
 
-from gesso.data.decoding import Array
+from gesso.data.decoding import UNNAMED_LIMIT, Array
 from gesso.data.folders import SPLITS, checked_root, list_images, match
 from gesso.data.images import image_size, read_image, resize, to_channels, write_image
 from gesso.data.prepare.splits import divide
 from gesso.data.prepare.target import Prepared, checked_target, digest, filling, over
 from gesso.data.prepare.tree import file_size
-from gesso.errors import BadImage, DataError
+from gesso.errors import BadImage, DataError, spelling
 from gesso.files import disk_errors
 from gesso.progress import Progress, silent
 
@@ -74,6 +74,7 @@ def prepare_pairs(
     settings = {"pairs": [val, test, seed, sizes, suffix], "source": digest(files)}
     with filling(out, settings) as folder:
 
+        @spelling(UNNAMED_LIMIT)
         def prepare(pair: _Pair) -> None:
             path = folder / pair.split / f"{pair.name}{suffix}"
             if path.exists():
@@ -137,6 +138,7 @@ def _pairs(a: Path, b: Path, alone: Alone) -> tuple[list[_Pair], int]:
     return found, left_out
 
 
+@spelling(UNNAMED_LIMIT)
 def _check_sizes(pair: _Pair) -> None:
     (width_a, height_a), (width_b, height_b) = image_size(pair.a), image_size(pair.b)
     if (width_a, height_a) != (width_b, height_b):

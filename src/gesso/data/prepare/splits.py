@@ -15,11 +15,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from gesso.data.decoding import MAX_PIXELS
 from gesso.data.folders import SPLITS, checked_root, list_images
 from gesso.data.images import read_image
 from gesso.data.prepare.target import Prepared, checked_target, digest, filling, over, tell_bad
 from gesso.data.prepare.tree import file_size
-from gesso.errors import BadImage, DataError, UsageError
+from gesso.errors import BadImage, DataError, UsageError, spelling
 from gesso.files import disk_errors
 from gesso.progress import Progress, Say, silent
 
@@ -78,6 +79,7 @@ def prepare_splits(
 def _bad(paths: Sequence[Path], max_pixels: int, workers: int, progress: Progress) -> dict[Path, str]:
     """Those of `paths` that cannot be read as images, and why."""
 
+    @spelling(MAX_PIXELS)
     def reason(path: Path) -> str:
         try:
             read_image(path, max_pixels=max_pixels)

@@ -21,10 +21,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Protocol, Self
 
-from gesso.data.decoding import Array
+from gesso.data.decoding import UNNAMED_LIMIT, Array
 from gesso.data.folders import JUNK, list_files
 from gesso.data.images import read_image_bytes
-from gesso.errors import DataError, DiskError
+from gesso.errors import DataError, DiskError, spelling
 
 LARGEST = 2**30
 """Bytes of one member, unless the caller allows more: a member of a zip is read into memory."""
@@ -81,6 +81,7 @@ class Tree:
         with self.open(name) as file:
             return file.read()
 
+    @spelling(UNNAMED_LIMIT)
     def image(self, name: str, channels: int | None = None) -> Array:
         """The picture in a file, as `read_image` gives it. BadImage names archive and member."""
         return read_image_bytes(self.where(name), self.read(name), channels)
