@@ -17,7 +17,7 @@ from gesso.engine.score import score_run
 from gesso.engine.track import LINES
 from gesso.engine.train import train
 from gesso.models import MODELS
-from gesso.models.base import Batch, Networks
+from gesso.models.base import Batch, Loss, Networks
 from gesso.models.translation import Translation, Translator, adam
 from gesso.networks import build_generator
 from gesso.predicting.folder import translate_folder
@@ -58,9 +58,11 @@ class Regression(Translator):
         self.optimizers = {"G": adam([self.networks["G"]], config, config.generator_lr, fused)}
 
     def train_step(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
-        loss = F.mse_loss(self.networks["G"](batch["A"]), batch["B"])
-        self.descend("G", loss)
-        return {"L2": loss.detach()}
+        return self.descend("G", map(self._loss, self.pieces(batch)))
+
+    def _loss(self, piece: Batch) -> Loss:
+        loss = F.mse_loss(self.networks["G"](piece["A"]), piece["B"])
+        return Loss(loss, {"L2": loss})
 
     def predict(self, batch: Batch, networks: Networks | None = None) -> dict[str, Tensor]:
         return {"fake_B": (networks or self.networks)["G"](batch["A"])}

@@ -12,7 +12,7 @@ from torch import Tensor
 from conftest import toy
 from gesso.models import build_model
 from gesso.models.base import Model, using
-from gesso.models.gan import ImagePool, fake_loss, fooling_loss, real_loss
+from gesso.models.gan import Fakes, ImagePool, fake_loss, fooling_loss, real_loss
 from gesso.recipe import CycleGANLoss, Pix2PixLoss, Recipe
 
 X = torch.tensor([[-2.0, -0.3], [0.4, 3.0]])
@@ -117,9 +117,8 @@ def test_direction_swaps_the_domains(pairs: Path) -> None:
 def test_generator_phase_leaves_the_discriminator_without_gradients(pairs: Path) -> None:
     model = ready(toy("pix2pix", pairs, loss=Pix2PixLoss(order="GD")))
     G, D = model.networks["G"], model.networks["D"]
-    data = batch()
-    fake = G(data["A"])
-    model._generator_phase(data["A"], data["B"], fake)  # type: ignore[attr-defined]
+    fakes = Fakes([batch()], lambda piece: (G(piece["A"]),), [G])
+    model._generator_phase(fakes)  # type: ignore[attr-defined]
     assert all(parameter.grad is None for parameter in D.parameters())
     assert all(parameter.grad is not None for parameter in G.parameters())
     assert all(parameter.requires_grad for parameter in D.parameters())

@@ -4,7 +4,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,13 @@ from gesso.recipe import Recipe
 
 Batch = dict[str, Tensor]
 Networks = dict[str, nn.Module]
+
+
+class Loss(NamedTuple):
+    """What a phase of a step goes down on one piece of the batch, and what is to be told of it."""
+
+    total: Tensor
+    told: dict[str, Tensor]
 
 
 class Model(ABC):
@@ -107,12 +114,29 @@ class Model(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         assert not state
 
-    def descend(self, optimizer: str, loss: Tensor, clip_norm: float = 0.0) -> None:
-        """One update of `optimizer` down the gradient of `loss`, whose norm is clipped to `clip_norm` if not 0."""
-        chosen = self.optimizers[optimizer]
+    def pieces(self, batch: Batch) -> list[Batch]:
+        """The batch in as many equal parts as the recipe has each phase of a step take one after the other."""
+        count = self.config.accumulate
+        if count == 1:
+            return [batch]
+        parts = {role: tensor.chunk(count) for role, tensor in batch.items()}
+        return [{role: parts[role][i] for role in batch} for i in range(count)]
+
+    def descend(self, optimizer: str, losses: Iterable[Loss], clip_norm: float = 0.0) -> dict[str, Tensor]:
+        """One update of `optimizer` down the mean gradient of `losses`, one for each of the batch's pieces; the means
+        of what they tell, detached.
+
+        A piece's loss is asked for when the one before has been through its backward pass, so that only one graph is
+        in memory. The gradient's norm is clipped to `clip_norm` if not 0.
+        """
+        chosen, count = self.optimizers[optimizer], self.config.accumulate
         chosen.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.submit()
+        told: list[dict[str, Tensor]] = []
+        for loss in losses:
+            (loss.total if count == 1 else loss.total / count).backward()  # type: ignore[no-untyped-call]
+            told.append({name: value.detach() for name, value in loss.told.items()})
+            self.submit()
+        assert len(told) == count, "a loss for each of the batch's pieces"
         parameters = list(chain.from_iterable(group["params"] for group in chosen.param_groups))
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         self.share_gradients(gradients)
@@ -121,6 +145,7 @@ class Model(ABC):
             nn.utils.clip_grad_norm_(parameters, clip_norm)
         chosen.step()
         self.submit()
+        return told[0] if count == 1 else {name: torch.stack([each[name] for each in told]).mean(0) for name in told[0]}
 
 
 def remember_rates(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:

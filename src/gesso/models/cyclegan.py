@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gesso.models.base import Batch, Networks, frozen, untracked, using
-from gesso.models.gan import ImagePool, fake_loss, fooling_loss, real_loss
+from gesso.models.base import Batch, Loss, Networks, frozen, untracked, using
+from gesso.models.gan import Fakes, ImagePool, fake_loss, fooling_loss, real_loss
 from gesso.models.translation import Translation, Translator, adam
 from gesso.networks import build_discriminator, build_generator
 from gesso.recipe import CycleGANLoss, CycleGANRecipe
@@ -86,20 +86,34 @@ class CycleGAN(Translator):
         }
 
     def train_step(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
-        batch = self.padded(batch)
-        translated = self._translated(batch["A"], batch["B"])
-        self.made = [translated.fake_B.detach(), translated.fake_A.detach()]
+        batch, G_A, G_B = self.padded(batch), self.networks["G_A"], self.networks["G_B"]
+        fakes = Fakes(self.pieces(batch), lambda piece: (G_A(piece["A"]), G_B(piece["B"])), [G_A, G_B])
         losses: dict[str, Tensor] = {}
         for phase in self.config.loss.order:
-            if phase == "G":
-                losses |= self._generator_phase(translated)
-            else:
-                losses |= self._discriminator_phase(translated, rng)
-        return {name: loss.detach() for name, loss in losses.items()}
+            losses |= self._generator_phase(fakes) if phase == "G" else self._discriminator_phase(batch, fakes, rng)
+        self.made = fakes.detached()
+        return losses
 
-    def _translated(self, real_A: Tensor, real_B: Tensor) -> Translated:
+    def _generator_phase(self, fakes: Fakes) -> dict[str, Tensor]:
+        """L(G_A, G_B) of eq. 3: both adversarial losses, both cycles, the identities."""
+        D_A, D_B, loss = self.networks["D_A"], self.networks["D_B"], self.config.loss
+
+        def of_piece(piece: Batch, fake_B: Tensor, fake_A: Tensor) -> Loss:
+            t = self._translated(piece["A"], piece["B"], fake_B, fake_A)
+            losses = {
+                "G_A": fooling_loss(loss.gan, D_A(t.fake_B)),
+                "G_B": fooling_loss(loss.gan, D_B(t.fake_A)),
+                **cycle_loss(loss, t),
+                **identity_loss(loss, t),
+            }
+            return Loss(torch.stack(list(losses.values())).sum(), losses)
+
+        with frozen(D_A, D_B):
+            each = (of_piece(piece, *made) for piece, made in fakes.with_graphs())
+            return self.descend("G", each, self.config.optimizer.clip_norm)
+
+    def _translated(self, real_A: Tensor, real_B: Tensor, fake_B: Tensor, fake_A: Tensor) -> Translated:
         G_A, G_B = self.networks["G_A"], self.networks["G_B"]
-        fake_B, fake_A = G_A(real_A), G_B(real_B)
         identity = self.config.loss.lambda_identity > 0
         # What is translated later are real images of the source: batch norm's running statistics are theirs alone.
         with untracked(G_A, G_B):
@@ -114,27 +128,19 @@ class CycleGAN(Translator):
                 idt_B=G_B(real_A) if identity else None,
             )
 
-    def _generator_phase(self, t: Translated) -> dict[str, Tensor]:
-        """L(G_A, G_B) of eq. 3: both adversarial losses, both cycles, the identities."""
-        D_A, D_B, loss = self.networks["D_A"], self.networks["D_B"], self.config.loss
-        with frozen(D_A, D_B):
-            losses = {
-                "G_A": fooling_loss(loss.gan, D_A(t.fake_B)),
-                "G_B": fooling_loss(loss.gan, D_B(t.fake_A)),
-                **cycle_loss(loss, t),
-                **identity_loss(loss, t),
-            }
-            self.descend("G", torch.stack(list(losses.values())).sum(), self.config.optimizer.clip_norm)
-        return losses
-
-    def _discriminator_phase(self, t: Translated, rng: np.random.Generator) -> dict[str, Tensor]:
+    def _discriminator_phase(self, batch: Batch, fakes: Fakes, rng: np.random.Generator) -> dict[str, Tensor]:
         """L(D_A) and L(D_B) of eq. 1 or of section 4's least squares, on real images and on pooled fakes."""
-        losses = {
-            name: self._judge(name, real, self.pools[name].exchange(fake, rng))
-            for name, real, fake in (("D_A", t.real_B, t.fake_B), ("D_B", t.real_A, t.fake_A))
-        }
-        self.descend("D", losses["D_A"] + losses["D_B"], self.config.optimizer.clip_norm)
-        return losses
+        fake_B, fake_A = fakes.detached()
+        past = {"fake_B": self.pools["D_A"].exchange(fake_B, rng), "fake_A": self.pools["D_B"].exchange(fake_A, rng)}
+
+        def of_piece(piece: Batch) -> Loss:
+            losses = {
+                "D_A": self._judge("D_A", piece["B"], piece["fake_B"]),
+                "D_B": self._judge("D_B", piece["A"], piece["fake_A"]),
+            }
+            return Loss(losses["D_A"] + losses["D_B"], losses)
+
+        return self.descend("D", map(of_piece, self.pieces({**batch, **past})), self.config.optimizer.clip_norm)
 
     def _judge(self, name: str, real: Tensor, fake: Tensor) -> Tensor:
         D, loss = self.networks[name], self.config.loss

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gesso.models.base import Batch, Networks, frozen, parameters_of, remember_rates
+from gesso.models.base import Batch, Loss, Networks, frozen, parameters_of, remember_rates
 from gesso.models.diffaugment import augment
-from gesso.models.gan import fake_loss, fooling_loss, real_loss
+from gesso.models.gan import Fakes, fake_loss, fooling_loss, real_loss
 from gesso.models.generation import Generator
 from gesso.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from gesso.networks.initialize import initialize
@@ -54,34 +54,41 @@ class DCGAN(Generator):
         }
 
     def train_step(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
-        real = batch["image"]
-        fake: Tensor = self.networks["G"](self.noise(len(real), real.device))
-        self.made = [fake.detach()]
-        losses = self._discriminator_phase(real, fake, rng) | self._generator_phase(fake)
-        return {name: loss.detach() for name, loss in losses.items()}
+        G, real = self.networks["G"], batch["image"]
+        z = self.noise(len(real), real.device)
+        fakes = Fakes(self.pieces({"z": z}), lambda piece: (G(piece["z"]),), [G])
+        (fake,) = self.made = fakes.detached()
+        return self._discriminator_phase({"image": real, "fake": fake}, rng) | self._generator_phase(fakes)
 
-    def _discriminator_phase(self, real: Tensor, fake: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Real and fake images in batches of their own, for batch norm; the gradients of both add up."""
-        D, loss = self.networks["D"], self.config.loss
-        real = augment(real, loss.augment)
+    def _discriminator_phase(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
+        loss = self.config.loss
         # Lazily: one step in r1_every on the average, at so many times the weight. Drawn, so that no count is kept.
         penalised = loss.r1 > 0 and rng.random() < 1 / loss.r1_every
+        each = (self._discriminator_loss(piece, penalised) for piece in self.pieces(batch))
+        return self.descend("D", each, self.config.optimizer.clip_norm)
+
+    def _discriminator_loss(self, piece: Batch, penalised: bool) -> Loss:
+        """Real and fake images in batches of their own, for batch norm; the gradients of both add up."""
+        D, loss = self.networks["D"], self.config.loss
+        real = augment(piece["image"], loss.augment)
         if penalised:
             real = real.detach().requires_grad_()
-        judged_real, judged_fake = D(real), D(augment(fake.detach(), loss.augment))
+        judged_real, judged_fake = D(real), D(augment(piece["fake"], loss.augment))
         total = real_loss(loss.gan, judged_real) + fake_loss(loss.gan, judged_fake)
         penalty = gradient_penalty(real, judged_real) * (loss.r1 * loss.r1_every) if penalised else total.new_zeros(())
-        self.descend("D", total + penalty, self.config.optimizer.clip_norm)
-        losses = {"Loss_D": total, "D(x)": _belief(judged_real), "D(G(z))_1": _belief(judged_fake)}
-        return losses | ({"R1": penalty} if loss.r1 else {})
+        told = {"Loss_D": total, "D(x)": _belief(judged_real), "D(G(z))_1": _belief(judged_fake)}
+        return Loss(total + penalty, told | ({"R1": penalty} if loss.r1 else {}))
 
-    def _generator_phase(self, fake: Tensor) -> dict[str, Tensor]:
-        D, loss = self.networks["D"], self.config.loss
+    def _generator_phase(self, fakes: Fakes) -> dict[str, Tensor]:
+        D = self.networks["D"]
         with frozen(D):
-            judged = D(augment(fake, loss.augment))
-            fooled = fooling_loss(loss.gan, judged)
-            self.descend("G", fooled, self.config.optimizer.clip_norm)
-        return {"Loss_G": fooled, "D(G(z))_2": _belief(judged)}
+            each = (self._generator_loss(fake) for _, (fake,) in fakes.with_graphs())
+            return self.descend("G", each, self.config.optimizer.clip_norm)
+
+    def _generator_loss(self, fake: Tensor) -> Loss:
+        judged = self.networks["D"](augment(fake, self.config.loss.augment))
+        fooled = fooling_loss(self.config.loss.gan, judged)
+        return Loss(fooled, {"Loss_G": fooled, "D(G(z))_2": _belief(judged)})
 
     def predict(self, batch: Batch, networks: Networks | None = None) -> dict[str, Tensor]:
         """{"z": N×latent} to {"image": N×C×S×S}."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gesso.models.base import Batch, Networks, remember_rates
+from gesso.models.base import Batch, Loss, Networks, remember_rates
 from gesso.models.classification import Classifier
 from gesso.models.mixing import cutmix, mixup
 from gesso.networks.densenet import DenseNet as Network
@@ -55,11 +55,14 @@ class DenseNet(Classifier):
     def train_step(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
         images, labels = batch["image"], batch["label"]
         mixed, target = self._mixed(images, labels, rng)
-        logits: Tensor = self.networks["net"](self.normalized(mixed))
-        loss = classification_loss(self.config.loss, logits, target)
-        self.descend("net", loss, self.config.optimizer.clip_norm)
-        right = (logits.detach().argmax(1) == labels).float().mean()
-        return {"loss": loss.detach(), "train_top1": right}
+        pieces = self.pieces({"image": mixed, "target": target, "label": labels})
+        return self.descend("net", map(self._loss, pieces), self.config.optimizer.clip_norm)
+
+    def _loss(self, piece: Batch) -> Loss:
+        logits: Tensor = self.networks["net"](self.normalized(piece["image"]))
+        loss = classification_loss(self.config.loss, logits, piece["target"])
+        right = (logits.detach().argmax(1) == piece["label"]).float().mean()
+        return Loss(loss, {"loss": loss, "train_top1": right})
 
     def _mixed(self, images: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         loss = self.config.loss

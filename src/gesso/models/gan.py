@@ -3,12 +3,16 @@
 The losses are pure functions of the discriminator's output, N×1×H×W without a sigmoid, one number a patch.
 """
 
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from gesso.errors import UsageError
+from gesso.models.base import Batch, untracked
 from gesso.recipe import GANMode
 
 
@@ -38,6 +42,52 @@ def fake_loss(mode: GANMode, prediction: Tensor) -> Tensor:
 def fooling_loss(mode: GANMode, prediction: Tensor) -> Tensor:
     """What the generator pays when its fakes got `prediction`: they should pass for real (non-saturating)."""
     return -prediction.mean() if mode == "hinge" else real_loss(mode, prediction)
+
+
+class Fakes:
+    """What the generators make of a batch in one step, piece by piece.
+
+    The generators' phase needs it with its graph, the discriminators' without. Of a batch in one piece it is made once,
+    for both. Of several pieces only one may have its graph in memory: where the discriminators come first, their fakes
+    are made without graphs, and again when it is the generators' turn.
+    """
+
+    def __init__(
+        self,
+        pieces: Sequence[Batch],
+        generate: Callable[[Batch], tuple[Tensor, ...]],
+        generators: Sequence[nn.Module],
+    ) -> None:
+        self._pieces, self._generate, self._generators = pieces, generate, generators
+        self._whole = generate(pieces[0]) if len(pieces) == 1 else None
+        self._detached: list[tuple[Tensor, ...]] = []
+        if self._whole:
+            self._keep(self._whole)
+
+    def with_graphs(self) -> Iterator[tuple[Batch, tuple[Tensor, ...]]]:
+        """Each piece of the batch and its fakes."""
+        if self._whole:
+            yield self._pieces[0], self._whole
+            return
+        again = bool(self._detached)
+        for piece in self._pieces:
+            # The running statistics of batch norm have moved when the fakes were made first.
+            with untracked(*self._generators) if again else contextlib.nullcontext():
+                made = self._generate(piece)
+            if not again:
+                self._keep(made)
+            yield piece, made
+
+    def detached(self) -> list[Tensor]:
+        """The fakes of the whole batch, one tensor for each generator, without graphs."""
+        if not self._detached:
+            with torch.no_grad():
+                for piece in self._pieces:
+                    self._keep(self._generate(piece))
+        return [torch.cat(each) if len(each) > 1 else each[0] for each in zip(*self._detached, strict=True)]
+
+    def _keep(self, made: tuple[Tensor, ...]) -> None:
+        self._detached.append(tuple(fake.detach() for fake in made))
 
 
 class ImagePool:

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gesso.models.base import Batch, Networks, frozen
-from gesso.models.gan import ImagePool, fake_loss, fooling_loss, real_loss
+from gesso.models.base import Batch, Loss, Networks, frozen
+from gesso.models.gan import Fakes, ImagePool, fake_loss, fooling_loss, real_loss
 from gesso.models.translation import Translation, Translator, adam
 from gesso.networks import build_discriminator, build_generator
 from gesso.recipe import Pix2PixLoss, Pix2PixRecipe
@@ -69,34 +69,37 @@ class Pix2Pix(Translator):
         }
 
     def train_step(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
-        batch = self.padded(batch)
-        source, real = batch[self.source], batch[self.target]
-        fake = self.networks["G"](source)
-        self.made = [fake.detach()]
+        batch, G = self.padded(batch), self.networks["G"]
+        fakes = Fakes(self.pieces(batch), lambda piece: (G(piece[self.source]),), [G])
         losses: dict[str, Tensor] = {}
         for phase in self.config.loss.order:
-            if phase == "D":
-                losses |= self._discriminator_phase(source, real, fake, rng)
-            else:
-                losses |= self._generator_phase(source, real, fake)
-        return {name: loss.detach() for name, loss in losses.items()}
+            losses |= self._discriminator_phase(batch, fakes, rng) if phase == "D" else self._generator_phase(fakes)
+        self.made = fakes.detached()
+        return losses
 
-    def _generator_phase(self, source: Tensor, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def _generator_phase(self, fakes: Fakes) -> dict[str, Tensor]:
         D = self.networks["D"]
-        with frozen(D):
-            loss = generator_loss(self.config.loss, D(torch.cat([source, fake], 1)), fake, real)
-            self.descend("G", loss.total, self.config.optimizer.clip_norm)
-        return {"G_GAN": loss.G_GAN, "G_L1": loss.G_L1}
 
-    def _discriminator_phase(
-        self, source: Tensor, real: Tensor, fake: Tensor, rng: np.random.Generator
-    ) -> dict[str, Tensor]:
+        def loss(piece: Batch, fake: Tensor) -> Loss:
+            judged = D(torch.cat([piece[self.source], fake], 1))
+            found = generator_loss(self.config.loss, judged, fake, piece[self.target])
+            return Loss(found.total, {"G_GAN": found.G_GAN, "G_L1": found.G_L1})
+
+        with frozen(D):
+            each = (loss(piece, fake) for piece, (fake,) in fakes.with_graphs())
+            return self.descend("G", each, self.config.optimizer.clip_norm)
+
+    def _discriminator_phase(self, batch: Batch, fakes: Fakes, rng: np.random.Generator) -> dict[str, Tensor]:
+        (fake,) = fakes.detached()
+        past = self.pool.exchange(torch.cat([batch[self.source], fake], 1), rng)
+        each = map(self._discriminator_loss, self.pieces({**batch, "past": past}))
+        return self.descend("D", each, self.config.optimizer.clip_norm)
+
+    def _discriminator_loss(self, piece: Batch) -> Loss:
         D, loss = self.networks["D"], self.config.loss
-        past = self.pool.exchange(torch.cat([source, fake], 1), rng)
-        D_fake = fake_loss(loss.gan, D(past))
-        D_real = real_loss(loss.gan, D(torch.cat([source, real], 1)))
-        self.descend("D", (D_real + D_fake) * loss.discriminator_factor, self.config.optimizer.clip_norm)
-        return {"D_real": D_real, "D_fake": D_fake}
+        D_fake = fake_loss(loss.gan, D(piece["past"]))
+        D_real = real_loss(loss.gan, D(torch.cat([piece[self.source], piece[self.target]], 1)))
+        return Loss((D_real + D_fake) * loss.discriminator_factor, {"D_real": D_real, "D_fake": D_fake})
 
     def predict(self, batch: Batch, networks: Networks | None = None) -> dict[str, Tensor]:
         G = (networks or self.networks)["G"]

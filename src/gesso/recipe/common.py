@@ -156,6 +156,8 @@ class Recipe:
     """Passes over the training set (the longer domain, where there are two)."""
     batch_size: Annotated[int, tyro.conf.arg(aliases=("-b",))] = 1
     """Images a step of each process, of each domain."""
+    accumulate: int = 1
+    """Take each batch in so many equal pieces, one after the other: less memory, the same step but for batch norm."""
     steps_per_epoch: int = 0
     """Count so many steps as an epoch; 0 counts the whole training set."""
     precision: Annotated[Precision, tyro.conf.arg(aliases=("-d",))] = "auto"
@@ -193,6 +195,7 @@ class Recipe:
             {
                 "--epochs": self.epochs,
                 "--batch-size": self.batch_size,
+                "--accumulate": self.accumulate,
                 "--ema-ramp": self.ema_ramp,
                 "--tracking.log-every": self.tracking.log_every,
                 "--tracking.sheet-images": self.tracking.sheet_images,
@@ -212,6 +215,8 @@ class Recipe:
                 "--tracking.sheet-every": self.tracking.sheet_every,
             }
         )
+        if self.batch_size % self.accumulate:
+            raise UsageError(f"--accumulate {self.accumulate}: must divide --batch-size {self.batch_size}")
         if self.seed >= 2**31:
             raise UsageError(f"--seed {self.seed}: must be less than 2147483648")
         for name, value in flat(dataclasses.asdict(self)).items():
