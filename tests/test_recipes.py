@@ -1,9 +1,12 @@
 """What the recipes promise, and whose numbers it is."""
 
+import dataclasses
 import re
 
 import pytest
 
+from commands import Gesso, refused
+from gesso.recipe import BUILTIN_STREETS
 from gesso.recipes import RECIPES
 
 
@@ -29,3 +32,20 @@ def test_a_published_number_says_whose_it_is(name: str, entry: str) -> None:
 def test_a_recipe_that_watches_the_test_split_chooses_nothing_by_it() -> None:
     watching = [make() for make in RECIPES.values() if getattr(make().data, "evaluate_split", "") == "test"]
     assert [(recipe.recipe, recipe.checkpoints.best) for recipe in watching] == [("densenet-bc-cifar", "none")]
+
+
+@pytest.mark.parametrize("recipe", ["pix2pix --data.load-size", "dcgan-msls --data.crop", "densenet121 --data.resize"])
+@pytest.mark.parametrize(
+    ("root", "most"), [("photos", "10000 pixels; for more raise --data"), ("", "4096 pixels for b")]
+)
+def test_a_side_that_would_fill_the_memory_is_refused(gesso: Gesso, recipe: str, root: str, most: str) -> None:
+    side = recipe.split()[-1]
+    said = gesso("train", *recipe.split(), 10**7, "--data.root", root or BUILTIN_STREETS)
+    refused(said, f"{side} 10000000: must be at most {most}")
+
+
+def test_longer_sides_need_a_higher_limit_of_pixels_and_a_lower_one_shortens_none() -> None:
+    recipe = RECIPES["densenet121"]()
+    for limit, side in ((400_000_000, 20_000), (1000, 10_000)):
+        data = dataclasses.replace(recipe.data, root="photos", max_pixels=limit, resize=side)  # type: ignore[call-arg]
+        assert dataclasses.replace(recipe, data=data).checked()

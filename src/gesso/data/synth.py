@@ -21,11 +21,11 @@ from gesso.data.streets import HOURS, RENDERER, SMALLEST, WEATHERS, Street, rend
 from gesso.errors import UsageError
 from gesso.files import disk_errors, write_atomically
 from gesso.progress import Progress, silent
+from gesso.recipe.sides import LARGEST_STREET
 
 FAIR: Final = {"weather": "clear", "hour": "day"}
 FIRST: Final = {"train": 0, "train B": 5_000_000, "val": 10_000_000, "test": 20_000_000}
 """Index of the first scene of each split. `train B` is the other domain of an unpaired set."""
-LARGEST: Final = 4096
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,8 @@ def _filled(
     target are checked before the first street is rendered."""
     if not 1 <= count <= FIRST["train B"]:
         raise UsageError(f"--count {count}: must lie in 1 … {FIRST['train B']}")
-    if not SMALLEST <= size <= LARGEST:
-        raise UsageError(f"--size {size}: must lie in {SMALLEST} … {LARGEST} pixels")
+    if not SMALLEST <= size <= LARGEST_STREET:
+        raise UsageError(f"--size {size}: must lie in {SMALLEST} … {LARGEST_STREET} pixels")
     if not 0 <= seed < 2**64:
         raise UsageError(f"--seed {seed}: must lie in 0 … 2**64 - 1")
     settings = {"synth": kind, "count": count, "size": size, "seed": seed, "renderer": RENDERER}

@@ -21,9 +21,12 @@ from gesso.restoring import restore
 
 FLAGS = ("metrics", "inception", "lpips", "segmenter", "classes", "labels", "images")
 """What `gesso evaluate` may change about a recipe's evaluation, by the names of its fields."""
+SPELT = {f"evaluation.{name}": name for name in FLAGS}
+SPELT |= {"data.resize": "resize", "data.root": "data-root", "data.max_pixels": ""}
+"""Its flags, for `errors.flag`."""
 
 
-@spelling({f"evaluation.{name}": name for name in FLAGS} | {"data.resize": "resize", "data.root": "data-root"})
+@spelling(SPELT)
 def score_run(
     run: Path,
     checkpoint: str = "best",

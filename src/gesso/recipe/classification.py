@@ -6,7 +6,8 @@ from typing import ClassVar, Literal, Self
 import tyro
 
 from gesso.errors import UsageError, flag
-from gesso.recipe.common import Data, Kind, Recipe, channels, not_negative, positive
+from gesso.recipe.common import Data, Kind, Recipe, channels, not_negative
+from gesso.recipe.sides import sides
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class ClassData(Data):
     def checked(self) -> None:
         super().checked()
         channels({"--data.channels": self.channels})
-        positive({"--data.image-size": self.image_size, flag("data.resize"): self.resize})
+        sides({"--data.image-size": self.image_size, flag("data.resize"): self.resize}, self)
         not_negative({"--data.pad": self.pad, "--data.classes": self.classes})
         if self.resize < self.image_size:
             raise UsageError(f"{flag('data.resize')} {self.resize}: smaller than --data.image-size {self.image_size}")

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self
 
 from gesso.errors import UsageError, flag
-from gesso.recipe.common import Data, Evaluation, Kind, Recipe, channels, not_negative, positive, share
+from gesso.recipe.common import Data, Evaluation, Kind, Recipe, channels, not_negative, share
+from gesso.recipe.sides import sides
 
 GenerationMetric = Literal["FID", "KID", "precision", "recall", "density", "coverage"]
 
@@ -31,7 +32,7 @@ class ImageData(Data):
     def checked(self) -> None:
         super().checked()
         channels({"--data.channels": self.channels})
-        positive({"--data.crop": self.crop})
+        sides({"--data.crop": self.crop}, self)
         share({"--data.shift": self.shift})
         if self.image_size not in (32, 64, 128):
             raise UsageError(f"--data.image-size {self.image_size}: must be 32, 64 or 128")

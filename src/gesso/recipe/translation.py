@@ -5,6 +5,7 @@ from typing import ClassVar, Literal, Self
 
 from gesso.errors import UsageError, flag
 from gesso.recipe.common import Data, Evaluation, Kind, Recipe, channels, not_negative, positive, share
+from gesso.recipe.sides import sides
 
 Direction = Literal["AtoB", "BtoA"]
 TranslationMetric = Literal[
@@ -33,7 +34,7 @@ class TranslationData(Data):
 
     def checked(self) -> None:
         super().checked()
-        positive({"--data.load-size": self.load_size, "--data.crop-size": self.crop_size})
+        sides({"--data.load-size": self.load_size, "--data.crop-size": self.crop_size}, self)
         channels({"--data.channels-a": self.channels_a, "--data.channels-b": self.channels_b})
         if self.cropped and self.preprocess != "crop" and self.crop_size > self.load_size:
             raise UsageError(

@@ -65,7 +65,7 @@ def filling(out: Path, settings: Mapping[str, object]) -> Iterator[Path]:
     it, DiskError where the disk refuses."""
     out = checked_target(out)
     partial = out.with_name(f".{out.name}.partial")
-    with disk_errors(partial):
+    with disk_errors(partial if os.path.lexists(partial) else out):  # the name that the user knows
         partial.mkdir(parents=True, exist_ok=True)
         there = {path.name for path in partial.iterdir() if path.suffix != ".tmp"}  # a kill may leave half of SETTINGS
     if there - {LOCK} and SETTINGS not in there:
