@@ -47,6 +47,21 @@ def test_without_a_threshold_a_comparison_only_shows(gesso: Gesso, database: Pat
     assert any(line.endswith(" slower") for line in said.out)
 
 
+def test_a_gate_fails_where_surely_fewer_seeds_converge(gesso: Gesso, tmp_path: Path) -> None:
+    for name, converged in (("all", 20), ("some", 10)):
+        metrics = [{"seed": seed, "converged": seed < converged} for seed in range(20)]
+        seeds = [measured(n, kind="converge", step_seconds=[], metrics=held) for n, held in enumerate(metrics)]
+        export_results(seeds, tmp_path / name)
+    words = ("bench", "compare", tmp_path / "all", tmp_path / "some")
+    assert gesso(*words).code == 0
+    said = gesso(*words, "--converged-below", "0.95")
+    assert said.code == 1
+    assert said.err == [
+        f"gesso: 1 of 1 configurations in {tmp_path / 'some'} converge surely less often than in {tmp_path / 'all'}: "
+        "pix2pix converge -b 4 fp32 -e 2"
+    ]
+
+
 def test_files_are_compared_with_each_other_and_with_the_database(gesso: Gesso, database: Path, tmp_path: Path) -> None:
     export_results(SLOW, tmp_path / "slow.jsonl")
     words = ("--fail-below", "0.95", "--database", database)
@@ -59,6 +74,7 @@ def test_files_are_compared_with_each_other_and_with_the_database(gesso: Gesso, 
     [
         (["0.0.9", "a"], r"0\.0\.9: no run id, version or commit in .*; and there is no such file"),
         (["a", "b", "--fail-below", "95"], "--fail-below 95: must be from 0 to 1"),
+        (["a", "b", "--converged-below", "-1"], "--converged-below -1: must be from 0 to 1"),
         (["a", "b", "--confidence", "1"], "--confidence 1: must be from 0.5 to below 1"),
     ],
 )

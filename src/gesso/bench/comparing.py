@@ -1,4 +1,5 @@
-"""Whether one state of the code is slower than another, with the noise of both stated.
+"""Whether one state of the code is slower than another, with the noise of both stated; and, by seeds.py, whether it
+converges less often.
 
 The unit of evidence is a repeat run: a process that started, warmed up and timed its steps. Steps of one run share all
 that is particular to it (where its memory lies, what else the machine did, how hot it was), so a thousand steps of one
@@ -6,9 +7,8 @@ run say little about the next run. Therefore the interval comes from a bootstrap
 
 1. A run is its median step, which a few disturbed steps do not move; a side is the mean of its runs' logarithms; the
    ratio of throughputs is the exponential of the difference.
-2. Runs are drawn with replacement within each side. With R runs that spreads too little by √((R-1)/R), which is
-   undone; and that R runs tell their own spread only roughly is paid for as Student did, by dividing each draw by
-   √(χ²/ν), ν = the runs of both sides less 2. The noise within runs is in the spread between them.
+2. Runs are drawn with replacement within each side (bootstrap.py), with ν = the runs of both sides less 2. The noise
+   within runs is in the spread between them.
 3. On a machine that also does other things, now and then a run is disturbed from start to end, and one that took twice
    as long would hide any slowdown. So a run is left out, and this is told, that is further from the median of its side
    than DISTURBED and than 4 robust standard deviations; but where that is more than a quarter of a side's runs, they
@@ -22,8 +22,8 @@ true ratio of 1 the threshold is far away, so that noise fails a gate much more 
 has both rates, measured. A ratio below the threshold with an interval that reaches over it is unsure and does not fail;
 more repeats make it sure.
 
-Sources: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 6 and 12; Künsch, Annals of Statistics
-17, 1989, for blocks; Kalibera and Jones, Rigorous Benchmarking in Reasonable Time, 2013, for runs as units.
+Sources: Künsch, Annals of Statistics 17, 1989, for blocks; Kalibera and Jones, Rigorous Benchmarking in Reasonable
+Time, 2013, for runs as units.
 """
 
 import math
@@ -32,13 +32,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gesso.bench import bootstrap, seeds
+from gesso.bench.bootstrap import Array
+from gesso.bench.matching import matched
 from gesso.bench.results import Configuration, Result
 from gesso.bench.tables import aligned
 from gesso.errors import UsageError
-
-Array = NDArray[np.float64]
 
 ASSUMED = 0.01
 """The standard deviation between runs, as a share, of a side with a single run."""
@@ -48,7 +48,6 @@ ENOUGH = 5
 """Runs of a side from which on a table does not ask for more."""
 FEWEST_STEPS = 10
 """A run with fewer timed steps is not compared: its median is no better than a step."""
-DRAWS = 4000
 TOO_SLOW = "TOO SLOW"
 
 
@@ -89,14 +88,24 @@ class Row:
 @dataclass(frozen=True)
 class Comparison:
     rows: list[Row]
+    """Of speed."""
+    outcomes: list[seeds.Outcome]
+    """Of converge."""
     unmatched: list[str]
     """What was measured on one side alone, or cannot be compared, in a line each."""
     fail_below: float
+    converged_below: float
     confidence: float
 
     @property
-    def too_slow(self) -> list[Row]:
-        return [row for row in self.rows if row.verdict == TOO_SLOW]
+    def too_slow(self) -> list[str]:
+        """The configurations that fail for their speed."""
+        return [row.configuration.label for row in self.rows if row.verdict == TOO_SLOW]
+
+    @property
+    def too_few(self) -> list[str]:
+        """The configurations that fail for the seeds that converged."""
+        return [outcome.training.label for outcome in self.outcomes if outcome.verdict == seeds.TOO_FEW]
 
 
 def undisturbed(runs: Sequence[Array]) -> list[Array]:
@@ -118,30 +127,48 @@ def throughput_ratio(base: Sequence[Array], head: Sequence[Array], confidence: f
     generator = np.random.default_rng(0)  # one comparison always gives one answer
     centre = float(_log_medians(base).mean() - _log_medians(head).mean())
     spread = _deviations(base, generator) - _deviations(head, generator)
-    freedom = len(base) + len(head) - 2
-    if freedom:
-        spread /= np.sqrt(generator.chisquare(freedom, DRAWS) / freedom)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(spread, [tail, 1 - tail])
+    low, high = bootstrap.ends(spread, len(base) + len(head) - 2, confidence, generator)
     return Ratio(math.exp(centre), math.exp(centre + low), math.exp(centre + high))
 
 
-def compare(base: Iterable[Result], head: Iterable[Result], fail_below: float, confidence: float = 0.95) -> Comparison:
-    """Every configuration that both sides have measured, compared. UsageError where there is none."""
+def compare(
+    base: Sequence[Result],
+    head: Sequence[Result],
+    fail_below: float,
+    converged_below: float = 0.0,
+    confidence: float = 0.95,
+) -> Comparison:
+    """All that both sides have measured, compared. UsageError where there is nothing.
+
+    Args:
+        base: Results of speed and of converge.
+        head: The same.
+        fail_below: The ratio of throughputs, head over base, that must not surely be gone below.
+        converged_below: The same of the shares of seeds that converged. With 0 neither fails anything.
+        confidence: Of the intervals.
+    """
     unmatched: list[str] = []
-    sides = {"base": _by_configuration(base, "base", unmatched), "head": _by_configuration(head, "head", unmatched)}
-    both = [configuration for configuration in sides["base"] if configuration in sides["head"]]
-    unmatched += _alone(sides["base"], sides["head"], "base", "head")
-    unmatched += _alone(sides["head"], sides["base"], "head", "base")
-    if not both:
-        why = f": {unmatched[0]}" if unmatched else ", for neither has timed steps"
+    ours, theirs = _by_configuration(base, "base", unmatched), _by_configuration(head, "head", unmatched)
+    both, alone = matched(ours, theirs)
+    outcomes, alone_of_seeds = seeds.compare_seeds(base, head, converged_below, confidence)
+    unmatched += alone + alone_of_seeds
+    if not both and not outcomes:
+        why = f": {unmatched[0]}" if unmatched else ", for neither has timed steps or trained seeds"
         raise UsageError(f"nothing was measured in the same configuration on both sides{why}")
-    rows = [_row(each, sides["base"][each], sides["head"][each], fail_below, confidence) for each in both]
-    return Comparison(rows, unmatched, fail_below, confidence)
+    rows = [_row(each, ours[each], theirs[each], fail_below, confidence) for each in both]
+    return Comparison(rows, outcomes, unmatched, fail_below, converged_below, confidence)
 
 
 def shown(comparison: Comparison) -> list[str]:
-    """The comparison as lines of text: a table, what was not compared, and where more repeats are needed."""
+    """The comparison as lines of text: tables, where more repeats are needed, and what was not compared."""
+    c = comparison
+    lines = _shown_speed(c) if c.rows else []
+    if c.outcomes:
+        lines += [""] * bool(lines) + seeds.shown(c.outcomes, c.converged_below, c.confidence)
+    return lines + [f"not compared: {line}" for line in c.unmatched]
+
+
+def _shown_speed(comparison: Comparison) -> list[str]:
     header = ("configuration", "machine", "base images/s", "head images/s", "ratio", "interval", "runs", "noise", "")
     several = len({row.configuration.machine for row in comparison.rows}) > 1
     lines = aligned(header, [_cells(row, several) for row in comparison.rows])
@@ -160,14 +187,7 @@ def shown(comparison: Comparison) -> list[str]:
         )
     if disturbed := sum(row.base.disturbed + row.head.disturbed for row in comparison.rows):
         lines.append(f"Runs left out as disturbed, each far from the others of its side: {disturbed}.")
-    return lines + [f"not compared: {line}" for line in comparison.unmatched]
-
-
-def label(configuration: Configuration) -> str:
-    """A configuration in a few words."""
-    c = configuration
-    processes = f" × {c.devices}" if c.devices > 1 else ""
-    return f"{c.recipe} {c.mode} {c.data} -b {c.batch_size}{processes} {c.precision}{' compiled' * c.compiled}"
+    return lines
 
 
 def _log_medians(runs: Sequence[Array]) -> Array:
@@ -178,11 +198,9 @@ def _log_medians(runs: Sequence[Array]) -> Array:
 def _deviations(runs: Sequence[Array], generator: np.random.Generator) -> Array:
     """DRAWS × how far one side's mean logarithm of a step may lie from what was measured."""
     logs = _log_medians(runs)
-    count = len(runs)
-    if count > 1:
-        drawn: Array = logs[generator.integers(count, size=(DRAWS, count))].mean(axis=1)
-        return (drawn - float(logs.mean())) * math.sqrt(count / (count - 1))
-    return _drawn_medians(runs[0], generator) - float(logs[0]) + generator.normal(0, ASSUMED, DRAWS)
+    if len(runs) > 1:
+        return bootstrap.deviations(logs, generator)
+    return _drawn_medians(runs[0], generator) - float(logs[0]) + generator.normal(0, ASSUMED, bootstrap.DRAWS)
 
 
 def _drawn_medians(run: Array, generator: np.random.Generator) -> Array:
@@ -191,8 +209,8 @@ def _drawn_medians(run: Array, generator: np.random.Generator) -> Array:
     blocks = math.ceil(len(run) / length)
     medians = []
     at_once = max(1, 1_000_000 // len(run))  # bounds the memory
-    for begin in range(0, DRAWS, at_once):
-        starts = generator.integers(len(run), size=(min(at_once, DRAWS - begin), blocks, 1))
+    for begin in range(0, bootstrap.DRAWS, at_once):
+        starts = generator.integers(len(run), size=(min(at_once, bootstrap.DRAWS - begin), blocks, 1))
         steps = (starts + np.arange(length)).reshape(len(starts), -1)[:, : len(run)] % len(run)
         medians.append(np.median(run[steps], axis=1))
     logs: Array = np.log(np.concatenate(medians))
@@ -204,35 +222,12 @@ def _by_configuration(
 ) -> dict[Configuration, list[tuple[float, ...]]]:
     """The timed steps of each repeat run, by configuration. What cannot be compared is told in `unmatched`."""
     found: dict[Configuration, list[tuple[float, ...]]] = defaultdict(list)
-    left = 0
-    for result in results:
-        if result.kind == "converge":
-            left += 1
-        elif (steps := len(result.step_seconds)) < FEWEST_STEPS:
-            unmatched.append(f"a run of {label(result.configuration)} in {side}: {steps} steps, {FEWEST_STEPS} needed")
+    for result in (result for result in results if result.kind == "speed"):
+        if (steps := len(result.step_seconds)) < FEWEST_STEPS:
+            unmatched.append(f"a run of {result.configuration.label} in {side}: {steps} steps, {FEWEST_STEPS} needed")
         else:
             found[result.configuration].append(result.step_seconds)
-    if left:
-        unmatched.append(f"results of converge in {side} ({left}): only speed is")
     return found
-
-
-def _alone(
-    ours: dict[Configuration, list[tuple[float, ...]]],
-    theirs: dict[Configuration, list[tuple[float, ...]]],
-    name: str,
-    other: str,
-) -> list[str]:
-    """A line for each configuration that only `ours` has, with what differs in the nearest that `theirs` alone has."""
-    lines = []
-    rest = [configuration for configuration in theirs if configuration not in ours]
-    for mine in (configuration for configuration in ours if configuration not in theirs):
-        differing = min(
-            ([f for f in mine._fields if getattr(mine, f) != getattr(c, f)] for c in rest), key=len, default=[]
-        )
-        but = "; ".join(f"{field} differs" for field in differing) if 0 < len(differing) <= 2 else ""
-        lines.append(f"{label(mine)}: only in {name}" + (f" ({but} from the nearest in {other})" if but else ""))
-    return lines
 
 
 def _row(
@@ -264,7 +259,7 @@ def _side(runs: Sequence[Array], samples: int) -> Side:
 def _cells(row: Row, several_machines: bool) -> tuple[str, ...]:
     ratio = row.ratio
     return (
-        label(row.configuration),
+        row.configuration.label,
         row.configuration.machine if several_machines else "",
         f"{row.base.samples_per_second:.4g}",
         f"{row.head.samples_per_second:.4g}",

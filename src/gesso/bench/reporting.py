@@ -18,7 +18,6 @@ from itertools import groupby
 import jinja2
 
 from gesso.bench import plots
-from gesso.bench.comparing import label
 from gesso.bench.results import METRICS, Configuration, Result
 from gesso.bench.tables import aligned, filled
 from gesso.engine.figures import digits
@@ -145,7 +144,7 @@ def _cells(line: Line) -> tuple[str, ...]:
     memory = line.metrics.get("peak_memory_bytes")
     converged = f"{line.metrics['converged']:.0f} of {line.runs}" if "converged" in line.metrics else ""
     return (
-        label(c),
+        c.label,
         line.version,
         line.commit,
         str(line.runs),
@@ -170,7 +169,7 @@ def _bars(lines: list[Line]) -> list[plots.Bar]:
     newest = {line.configuration: line for line in sorted(lines, key=lambda line: line.started)}
     several = len({configuration.machine for configuration in newest}) > 1
     return [
-        plots.Bar(label(c) + f" · {c.machine}" * several, line.samples_per_second, line.noise)
+        plots.Bar(c.label + f" · {c.machine}" * several, line.samples_per_second, line.noise)
         for c, line in sorted(newest.items())
         if math.isfinite(line.samples_per_second)
     ]
@@ -185,7 +184,7 @@ def _histories(lines: list[Line]) -> list[plots.History]:
     several = len({configuration.machine for configuration in kept}) > 1
     return [
         plots.History(
-            label(c) + f" · {c.machine}" * several,
+            c.label + f" · {c.machine}" * several,
             [(line.started, line.commit or line.version, line.samples_per_second) for line in of],
         )
         for c, of in sorted(kept.items())

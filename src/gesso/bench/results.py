@@ -62,6 +62,13 @@ class Configuration(NamedTuple):
     gmacs: str
     """Of one sample to six digits; it tells image sizes and networks of one recipe's name apart."""
 
+    @property
+    def label(self) -> str:
+        """In a few words."""
+        processes = f" × {self.devices}" if self.devices > 1 else ""
+        compiled = " compiled" * self.compiled
+        return f"{self.recipe} {self.mode} {self.data} -b {self.batch_size}{processes} {self.precision}{compiled}"
+
 
 @dataclass(frozen=True)
 class Result:

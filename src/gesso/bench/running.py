@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Literal
 
 from gesso.bench import fresh, worker
-from gesso.bench.comparing import label
 from gesso.bench.machine import fingerprint
 from gesso.bench.measuring import Job
 from gesso.bench.results import MODES, Result, Results, new_run_id
@@ -132,11 +131,11 @@ def run(jobs: Sequence[Job], repeats: int, results: Results, say: Say, measured:
     for number, job in enumerate([*jobs] * repeats, start=1):
         if job in failed:
             continue
-        title = f"[{number}/{len(jobs) * repeats}] {label(job.configuration)}"
+        title = f"[{number}/{len(jobs) * repeats}] {job.configuration.label}"
         outcome = _measured(job)
         if isinstance(outcome, str):
             failed.add(job)
-            measured.failed.append(f"{label(job.configuration)}: {outcome}")
+            measured.failed.append(f"{job.configuration.label}: {outcome}")
             say(f"{title}: {outcome}")
             continue
         results.add([outcome])

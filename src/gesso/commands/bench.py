@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from gesso.commands.flags import Flag, Out
+from gesso.commands.flags import Database, Flag, Out
 from gesso.commands.measuring import converge, run, suite
 from gesso.commands.table import Command, call
 from gesso.errors import UsageError
@@ -34,7 +34,7 @@ def report(arguments: Sequence[str]) -> int:
         version: str = "",
         commit: str = "",
         run_id: str = "",
-        database: str = "",
+        database: Database = "",
     ) -> tuple[dict[str, Any], ...]:
         """Show results by model, machine and version; repeat runs of one configuration are one line.
 
@@ -48,7 +48,6 @@ def report(arguments: Sequence[str]) -> int:
             version: Only this version of gesso.
             commit: Only this commit of gesso, as the report writes it.
             run_id: Only the results of this call of the bench.
-            database: postgresql://user@host/name or an SQLite file; without, bench.sqlite3 in the user's data folder.
         """
         equal = {"kind": kind, "model": model, "recipe": recipe, "machine": machine, "version": version}
         return {"format": format, "out": out, "database": database}, {**equal, "commit": commit, "run_id": run_id}
@@ -71,47 +70,54 @@ def report(arguments: Sequence[str]) -> int:
 
 
 def compare(arguments: Sequence[str]) -> int:
-    """Tell whether one state of the code is slower than another, and fail where it surely is."""
+    """Tell whether one state of the code is slower or converges less often than another; fail where that is sure."""
 
     def form(
         base: State,
         head: State,
         *,
         fail_below: float = 0.0,
+        converged_below: float = 0.0,
         confidence: float = 0.95,
-        database: str = "",
+        database: Database = "",
     ) -> tuple[Any, ...]:
-        """Compare the throughput of two states of the code, in every configuration that both have measured.
+        """Compare two states of the code, in every configuration that both have measured: the throughput, how many
+        seeds converged, and the scores.
 
-        Exit code 1 where the ratio of throughputs, head over base, lies below --fail-below with all of its interval.
+        Exit code 1 where the ratio of throughputs, head over base, is surely below --fail-below, or where the share of
+        seeds that converged is below --converged-below of base's and chance does not explain it.
 
         Args:
             base: A commit (7 digits or more), a version, a run id, or a file that `gesso bench export` wrote.
             head: The same; what is asked about.
             fail_below: Such as 0.95: a twentieth slower is allowed. 0 only shows.
-            confidence: Of the interval of each ratio.
-            database: postgresql://user@host/name or an SQLite file; without, bench.sqlite3 in the user's data folder.
+            converged_below: Such as 1: none fewer is allowed, 0.9: a tenth fewer. 0 only shows.
+            confidence: Of the interval of each ratio, share and mean.
         """
-        return base, head, fail_below, confidence, database
+        return base, head, {"fail_below": fail_below, "converged_below": converged_below}, confidence, database
 
-    base, head, fail_below, confidence, database = parse(
-        form, arguments, "bench compare", "gesso bench compare 0.1.0 3bb6350 --fail-below 0.95"
+    base, head, below, confidence, database = parse(
+        form, arguments, "bench compare", "gesso bench compare 0.1.0 3bb6350 --fail-below 0.95 --converged-below 1"
     )
-    if not 0 <= fail_below <= 1:
-        raise UsageError(f"--fail-below {fail_below:g}: must be from 0 to 1, such as 0.95")
+    for name, value in below.items():
+        if not 0 <= value <= 1:
+            raise UsageError(f"--{name.replace('_', '-')} {value:g}: must be from 0 to 1, such as 0.95")
     if not 0.5 <= confidence < 1:
         raise UsageError(f"--confidence {confidence:g}: must be from 0.5 to below 1, such as 0.95")
     from gesso.bench import comparing
 
-    found = comparing.compare(_measured(base, database), _measured(head, database), fail_below, confidence)
+    found = comparing.compare(_measured(base, database), _measured(head, database), **below, confidence=confidence)
     print("\n".join(comparing.shown(found)))
-    if found.too_slow:
-        print(
-            f"gesso: {len(found.too_slow)} of {len(found.rows)} configurations in {head} are surely below "
-            f"{fail_below:g} of {base}: {', '.join(comparing.label(row.configuration) for row in found.too_slow)}",
-            file=sys.stderr,
-        )
-    return 1 if found.too_slow else 0
+    for failed, there, what in (
+        (found.too_slow, found.rows, f"are surely below {found.fail_below:g} of {base}"),
+        (found.too_few, found.outcomes, f"converge surely less often than in {base}"),
+    ):
+        if failed:
+            print(
+                f"gesso: {len(failed)} of {len(there)} configurations in {head} {what}: {', '.join(failed)}",
+                file=sys.stderr,
+            )
+    return 1 if found.too_slow or found.too_few else 0
 
 
 def export(arguments: Sequence[str]) -> int:
@@ -125,7 +131,7 @@ def export(arguments: Sequence[str]) -> int:
         version: str = "",
         commit: str = "",
         run_id: str = "",
-        database: str = "",
+        database: Database = "",
     ) -> tuple[Any, ...]:
         """Write results into a file of JSON lines, without loss; what the file held is replaced.
 
@@ -136,7 +142,6 @@ def export(arguments: Sequence[str]) -> int:
             version: Only this version of gesso.
             commit: Only this commit of gesso, as the report writes it.
             run_id: Only the results of this call of the bench.
-            database: postgresql://user@host/name or an SQLite file; without, bench.sqlite3 in the user's data folder.
         """
         equal = {"recipe": recipe, "machine": machine, "version": version, "commit": commit, "run_id": run_id}
         return file, database, equal
@@ -154,12 +159,11 @@ def export(arguments: Sequence[str]) -> int:
 def import_(arguments: Sequence[str]) -> int:
     """Add the results of a file that export wrote; those that are there already are left."""
 
-    def form(file: File, *, database: str = "") -> tuple[Any, ...]:
+    def form(file: File, *, database: Database = "") -> tuple[Any, ...]:
         """Add all results of a file of JSON lines, or none where a line is bad. To do it twice adds nothing.
 
         Args:
             file: That `gesso bench export` wrote.
-            database: postgresql://user@host/name or an SQLite file; without, bench.sqlite3 in the user's data folder.
         """
         return file, database
 

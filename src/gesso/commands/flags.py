@@ -17,3 +17,7 @@ BatchSize = Annotated[int, Flag(aliases=("-b",))]
 Arithmetic = Annotated[Precision, Flag(aliases=("-d",))]
 DataRoot = Annotated[str, Flag(aliases=("--data.root",))]
 """Under the name that it has in `gesso train`."""
+Database = Annotated[
+    str,
+    Flag(help="postgresql://user@host/name or an SQLite file; without, bench.sqlite3 in the user's data folder."),
+]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from gesso.commands.flags import Arithmetic, BatchSize, DataRoot, Flag
+from gesso.commands.flags import Arithmetic, BatchSize, Database, DataRoot, Flag
 from gesso.errors import GessoError, UsageError, perhaps
 from gesso.parsing import parse
 from gesso.recipe import Precision, Recipe
@@ -45,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
         repeats: int = 3,
         price_per_hour: float = 0.0,
         machine: str = "",
-        database: str = "",
+        database: Database = "",
     ) -> dict[str, Any]:
         """Time the steps of recipes, on tensors that are there already and on a data set, and keep every result.
 
@@ -66,7 +66,6 @@ def run(arguments: Sequence[str]) -> int:
             repeats: How often all is measured anew, in fresh processes; how these differ is the noise of compare.
             price_per_hour: Of the machine with all its devices, for the cost of a million images.
             machine: Name under which results of this machine are compared; empty makes one of its hardware.
-            database: postgresql://user@host/name or an SQLite file; without, bench.sqlite3 in the user's data folder.
         """
         return locals()
 
@@ -144,7 +143,7 @@ def converge(arguments: Sequence[str]) -> int:
         runs: Path = Path("runs"),
         name: str = "",
         machine: str = "",
-        database: str = "",
+        database: Database = "",
     ) -> dict[str, Any]:
         """Train a recipe once for each seed; report the losses of the last epoch, the scores, and who converged.
 
@@ -167,7 +166,6 @@ def converge(arguments: Sequence[str]) -> int:
             runs: Folder in which the study's folder lies.
             name: Name of the study's folder; empty means converge-RECIPE.
             machine: Name under which results of this machine are compared; empty makes one of its hardware.
-            database: postgresql://user@host/name or an SQLite file; without, bench.sqlite3 in the user's data folder.
         """
         return locals()
 
@@ -241,7 +239,7 @@ def suite(arguments: Sequence[str]) -> int:
         price_per_hour: float = 0.0,
         runs: Path = Path("runs"),
         machine: str = "",
-        database: str = "",
+        database: Database = "",
     ) -> dict[str, Any]:
         """Measure the configurations of gesso's five origins, one command each; what this machine cannot run is named.
 
@@ -257,7 +255,6 @@ def suite(arguments: Sequence[str]) -> int:
             price_per_hour: Of the machine with all its devices, for the cost of a million images.
             runs: Folder in which the trainings of convergence lie.
             machine: Name under which results of this machine are compared; empty makes one of its hardware.
-            database: postgresql://user@host/name or an SQLite file; without, bench.sqlite3 in the user's data folder.
         """
         return locals()
 
