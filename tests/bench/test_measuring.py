@@ -15,9 +15,12 @@ from conftest import toy
 from gesso.bench.measuring import Job, Taken, measure, metrics_of, step_times
 from gesso.bench.results import METRICS, Result
 from gesso.devices.energy import Counter
+from gesso.engine.average import Average
+from gesso.engine.guard import Fault, Guard
 from gesso.models.cyclegan import CycleGAN
 from gesso.models.pix2pix import Pix2Pix
 from gesso.networks.macs import macs
+from gesso.recipe import Guard as Limits
 
 NAMES = ("cyclegan", "pix2pix", "dcgan", "densenet121")
 
@@ -168,6 +171,52 @@ def test_each_step_of_a_training_has_random_numbers_of_its_own(monkeypatch: pyte
     monkeypatch.setattr(Pix2Pix, "train_step", watched)
     measured("pix2pix", "train", "synthetic", Path())
     assert len(set(drawn)) == 3
+
+
+@pytest.mark.parametrize(("enabled", "watched"), [(True, {"D", "G"}), (False, set())])
+def test_the_guard_watches_each_step_unless_the_recipe_has_it_off(
+    enabled: bool, watched: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inspected: list[str] = []
+    judged: list[int] = []
+    inspect, look = Guard.inspect, Guard.look
+
+    def inspecting(self: Guard, name: str, *rest: Any) -> None:
+        inspected.append(name)
+        inspect(self, name, *rest)
+
+    def looking(self: Guard) -> Any:
+        judged.append(len(inspected))
+        return look(self)
+
+    monkeypatch.setattr(Guard, "inspect", inspecting)
+    monkeypatch.setattr(Guard, "look", looking)
+    recipe = toy("pix2pix", Path())
+    measure(Job(dataclasses.replace(recipe, guard=Limits(enabled=enabled)), "train", "synthetic", steps=2, warmup=1))
+    assert set(inspected) == watched
+    assert judged == ([2, 4, 6] if enabled else [0, 0, 0])
+
+
+def test_a_fault_that_the_guard_finds_ends_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Guard, "look", lambda self: Fault("G_L1 is nan"))
+    assert len(measured("pix2pix", "train", "synthetic", Path()).step_seconds) == 2
+
+
+@pytest.mark.parametrize(("mode", "followed"), [("train", [2, 4, 6]), ("forward", [])])
+def test_averaged_weights_follow_each_step_of_a_training(
+    mode: str, followed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(Average, "update", lambda self, networks, images, total: seen.append(total))
+    measure(Job(toy("dcgan", Path(), ema=100, batch_size=2), mode, "synthetic", steps=2, warmup=1))
+    assert seen == followed
+
+
+def test_a_result_is_of_the_configuration_of_its_job() -> None:
+    asked, result = job("dcgan", machine="lab"), measured("dcgan", "train", "synthetic", Path())
+    known = ("kind", "recipe", "model", "mode", "data", "devices", "compiled")
+    assert [getattr(result, name) for name in known] == [getattr(asked.configuration, name) for name in known]
+    assert result.device_name and result.machine == "unnamed"
 
 
 def test_a_job_survives_its_way_to_another_process() -> None:

@@ -3,9 +3,9 @@
 A step is timed from the end of the one before to its own end, which waits for the device once. So what a step waits for
 its data is in its time, as in training. Every time is kept: medians, percentiles and comparisons are made of them.
 
-What is measured is what training does: the model's `train_step` with its optimizers, averaged over processes, or
-`predict` as a user would call it, in the recipe's arithmetic and memory format. Not in it: the log, the guard,
-evaluations and checkpoints.
+What is measured is what training does: the model's `train_step` with its optimizers, averaged over processes, watched
+by the divergence guard and followed by the average of its weights as the recipe asks; or `predict` as a user would call
+it, in the recipe's arithmetic and memory format. Not in it: the log, evaluations and checkpoints.
 """
 
 import contextlib
@@ -27,7 +27,9 @@ from gesso.data import order
 from gesso.data.stream import Stream
 from gesso.devices import choose_device, facts, measure_matmul_peak
 from gesso.devices.energy import Counters, spent
+from gesso.engine.average import Average
 from gesso.engine.feeding import open_feed
+from gesso.engine.guard import Guard
 from gesso.engine.launch import choose, prepare, step_flops
 from gesso.models import build_model
 from gesso.models.base import Batch, Model, untracked
@@ -128,11 +130,13 @@ def measure(job: Job, clock: Clock = time.perf_counter) -> Result | None:
             model.networks = {name: model.networks[name] for name in model.used}
         inputs = model.inputs()
         costs = {name: macs(network, inputs[name]) for name, network in model.networks.items()}
-        prepare(model, None, choices, train=train, deterministic=recipe.deterministic, world=world)
+        averaged = {name: model.networks[name] for name in model.used if train and recipe.ema}
+        average = Average(averaged, recipe.ema, recipe.ema_ramp) if averaged else None
+        prepare(model, average, choices, train=train, deterministic=recipe.deterministic, world=world)
         batches = _real(model, device, world, closing) if job.data == "real" else _synthetic(model, device, train)
         if train:
             model.prepare(batches)
-        step = _training(model, world) if train else closing.enter_context(_using(model))
+        step = _training(model, average, world) if train else closing.enter_context(_using(model))
         with _called(model) as calls:
             step(next(batches))  # of the warm-up
         work = work or sum(costs[name] * count for name, count in calls.items())
@@ -142,19 +146,15 @@ def measure(job: Job, clock: Clock = time.perf_counter) -> Result | None:
         if not world.main:
             return None
         seconds = [max(times) for times in zip(*(taken.seconds for taken in every), strict=True)]
-        return Result(
-            kind="speed",
-            recipe=recipe.recipe,
-            model=recipe.model,
-            mode=job.mode,
-            data=job.data,
-            batch_size=recipe.batch_size,
+        configuration = job.configuration._replace(
             devices=world.size,
             precision=choices.precision.value,
             compiled=choices.compile.value,
             device=kind_of(device),
             device_name=facts(device).describe(device),
-            machine=job.machine,
+        )
+        return Result(
+            **configuration.fields,
             version=gesso.__version__,
             commit=job.commit,
             started=started,
@@ -249,17 +249,26 @@ def _timed(
     )
 
 
-def _training(model: Model, world: World) -> Step:
-    """A step of the training loop: its random numbers, the model's step, the statistics of all processes."""
-    batch = model.config.batch_size
-    images = itertools.count(world.rank * batch, world.size * batch)
+def _training(model: Model, average: Average | None, world: World) -> Step:
+    """A step of the training loop: whether one of the processes wants to stop, random numbers, the model's step, the
+    statistics of all processes, the averaged weights, the guard."""
+    own, together = model.config.batch_size, model.config.batch_size * world.size
+    images = itertools.count(0, together)
     statistics = [buffer for n in model.networks.values() for buffer in n.buffers() if buffer.is_floating_point()]
+    guard = Guard(model.config.guard, model, world)
 
     def step(batch: Batch) -> None:
-        rng = order.random(model.config.seed, order.STEP, next(images))
+        world.any(False)
+        seen = next(images)
+        rng = order.random(model.config.seed, order.STEP, seen + world.rank * own)
         torch.manual_seed(int(rng.integers(2**62)))
-        model.train_step(batch, rng)
+        losses = model.train_step(batch, rng)
         world.average(statistics)
+        if average:
+            average.update(model.networks, together, seen + together)
+        guard.watch(losses)
+        guard.look()  # a fault ends nothing here: how fast the steps are is asked, and not where they lead
+        guard.notes()
 
     return step
 

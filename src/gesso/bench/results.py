@@ -69,6 +69,11 @@ class Configuration(NamedTuple):
         compiled = " compiled" * self.compiled
         return f"{self.recipe} {self.mode} {self.data} -b {self.batch_size}{processes} {self.precision}{compiled}"
 
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Those of a result; the work is among its metrics."""
+        return {name: value for name, value in self._asdict().items() if name != "gmacs"}
+
 
 @dataclass(frozen=True)
 class Result:
