@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from conftest import SHRUNK, toy
+from gesso.data.layouts import readers
 from gesso.engine.feeding import FEEDS
 from gesso.engine.judging import JUDGES
 from gesso.engine.score import score_run
@@ -100,6 +101,11 @@ def test_a_new_model_trains_from_the_command_line(gesso: Any, pairs: Path, tmp_p
     words = ["--data.root", pairs, "--data.load-size", 36, "--data.crop-size", 32, "--generator.ngf", 4, "-e", 0.1]
     assert gesso("train", "regression", *words, "--runs", tmp_path, "--name", "run", "--compile", "off").code == 0
     assert (tmp_path / "run" / "index.html").exists()
+
+
+@pytest.mark.usefixtures("regression")
+def test_a_new_model_is_named_by_data_check() -> None:
+    assert "translators (cyclegan, pix2pix, regression)" in readers("pairs")
 
 
 @pytest.mark.parametrize("table", [FEEDS, JUDGES, LINES, USES], ids=["FEEDS", "JUDGES", "LINES", "USES"])

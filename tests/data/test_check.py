@@ -86,8 +86,18 @@ def test_odd_files_are_found(tmp_path: Path, name: str, make: object, reason: st
 )
 def test_layouts_are_told_as_training_finds_them(names: list[str], laid: dict[str, Laid], tmp_path: Path) -> None:
     for name in names:
-        put(tmp_path / name)
+        put(tmp_path / name, width=8)
     assert check(tmp_path).layouts == laid
+
+
+def test_pairs_in_sub_folders_are_no_classes(tmp_path: Path) -> None:
+    for name in ("train/berlin/0.png", "train/paris/0.png", "train/paris/west/1.png"):
+        put(tmp_path / name, width=16, height=8)
+    report = check(tmp_path)
+    assert report.layouts == {"train": Laid("nested", {"berlin": 1, "paris": 2})} and report.findings == ()
+    lines = format_report(report).splitlines()
+    assert "layout   train: pairs side by side (3 files in 2 folders)" in lines
+    assert any(line.startswith("for      translators") for line in lines)
 
 
 def test_images_of_odd_widths_are_no_pairs(tmp_path: Path) -> None:
@@ -111,10 +121,10 @@ def test_shards_are_read_whole(tmp_path: Path) -> None:
 
 def test_the_report_says_what_trains_on_the_layout(tmp_path: Path) -> None:
     for name in ("train/cat/0.png", "train/dog/0.png"):
-        put(tmp_path / name)
+        put(tmp_path / name, width=8)
     lines = format_report(check(tmp_path)).splitlines()
     assert "layout   train: class folders (2 classes, 2 images)" in lines
-    assert any(line.startswith("for      densenet") for line in lines)
+    assert any(line.startswith("for      classifiers (densenet)") for line in lines)
 
 
 def test_a_set_of_varied_sizes_is_not_odd(tmp_path: Path) -> None:

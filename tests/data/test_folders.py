@@ -116,7 +116,7 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
         (("trainA/1.jpg", "trainB/.keep"), "auto", True, "trainB: no images in this folder"),
         (("train/1.jpg",), "unpaired", True, "laid out as pairs"),
         (("trainA/1.jpg", "trainB/1.jpg"), "pairs", False, "laid out as unpaired"),
-        (("trainA/1.jpg", "trainB/1.jpg"), "auto", False, "train cyclegan"),
+        (("trainA/1.jpg", "trainB/1.jpg"), "auto", False, "train a translator that needs none"),
         (("A/1.jpg", "A/2.jpg", "B/2.jpg"), "auto", False, r"A/1\.jpg: no image of this name in .*B \(1 of A and 0"),
         (("A/1.jpg", "B/1.jpg", "B/2.jpg"), "auto", False, r"B/2\.jpg: no image of this name in .*A \(0 of A and 1"),
         (("A/1.jpg", "A/1.png", "B/1.jpg"), "auto", False, r"A/1\.jpg and 1\.png: two images of one name"),

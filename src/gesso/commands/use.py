@@ -78,7 +78,7 @@ def sample(arguments: Sequence[str]) -> int:
         device: str = "auto",
         precision: Arithmetic = "auto",
     ) -> dict[str, Any]:
-        """Make images with a trained DCGAN: a sheet, files, a walk from image to image, or a film of the training.
+        """Make images with a trained generator: a sheet, files, a walk from image to image, or a film of the training.
 
         Args:
             run: Folder of the run, or of one of its checkpoints.

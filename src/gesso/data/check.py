@@ -19,7 +19,7 @@ from gesso.data.ahead import ahead
 from gesso.data.decoding import MAX_PIXELS
 from gesso.data.folders import checked_root, domains, list_files, match
 from gesso.data.images import SUFFIXES, image_format, read_image
-from gesso.data.layouts import READERS, VARIED, Laid, Size, below, layouts
+from gesso.data.layouts import VARIED, Laid, Size, below, layouts, readers
 from gesso.data.shards import ShardSource, is_shards, open_shards, shard_splits
 from gesso.data.sources import Unit
 from gesso.errors import BadImage, DataError, UsageError, spelling
@@ -163,7 +163,7 @@ def format_report(report: Report) -> str:
             *lines,
             f"{report.root}: {report.images} images" + (f" and {others} other files" if others else ""),
             f"layout   {', '.join(f'{split}: {laid}' for split, laid in report.layouts.items())}",
-            f"for      {READERS[next(iter(report.layouts.values())).kind]}",
+            f"for      {readers(next(iter(report.layouts.values())).kind)}",
             f"sizes    {', '.join(sizes) or 'none readable'}",
             f"samples  {', '.join(modes) or 'none readable'}",
             f"found    {report.bad} bad, {report.odd} odd",
@@ -235,7 +235,9 @@ def _odd_sizes(sizes: dict[Path, Size]) -> Iterator[Finding]:
 
 
 def _odd_halves(root: Path, laid: Mapping[str, Laid], sizes: Mapping[Path, Size]) -> Iterator[Finding]:
-    folders = {folder for split in laid if laid[split].kind == "pairs" for folder in domains(root, split, "pairs")}
+    folders = {
+        folder for split in laid if laid[split].kind in ("pairs", "nested") for folder in domains(root, split, "pairs")
+    }
     for path, (width, _) in sizes.items():
         if width % 2 and not folders.isdisjoint(path.parents):
             yield Finding(path, "odd", f"{width} pixels wide: cannot be halved if it holds a pair side by side")
@@ -250,7 +252,7 @@ def _clashing_names(images: Iterable[Path]) -> Iterator[Finding]:
 
 
 def _unmatched(root: Path, laid: Mapping[str, Laid], images: Sequence[Path]) -> Iterator[Finding]:
-    """Images of A/ and B/ folders without a partner. They stop pix2pix; CycleGAN needs no partners."""
+    """Images of A/ and B/ folders without a partner. They stop a translator that learns from pairs."""
     for split in laid:
         if laid[split].kind == "folders":
             folders = domains(root, split, "folders")

@@ -112,8 +112,8 @@ def find_split(root: Path, split: str, layout: Layout, unpaired: bool) -> Split:
         )
     if chosen == "unpaired" and not unpaired:
         raise DataError(
-            f"{root}: {LAYOUTS['unpaired'].format(split)} has no pairs to learn from; train cyclegan on it, or use "
-            f"--data.layout folders if equal names in {split}A/ and {split}B/ belong together"
+            f"{root}: {LAYOUTS['unpaired'].format(split)} has no pairs to learn from; train a translator "
+            f"that needs none, or use --data.layout folders if equal names in {split}A/ and {split}B/ belong together"
         )
     if chosen == "pairs":
         files, ignored = list_images(folders[0])
@@ -237,7 +237,8 @@ def _mismatch(matched: Matched, folders: tuple[Path, ...]) -> str:
     alone, other = (matched.only_a, folders[1]) if matched.only_a else (matched.only_b, folders[0])
     return (
         f"{alone[0]}: no image of this name in {other} ({len(matched.only_a)} of A and {len(matched.only_b)} of B "
-        f"have no partner, {len(matched.pairs)} have); add or remove them, or train cyclegan, which needs no pairs"
+        f"have no partner, {len(matched.pairs)} have); add or remove them, or train a translator that "
+        "needs no pairs"
     )
 
 

@@ -1,8 +1,8 @@
 """Which layouts a data set's folder has, by the rules of training, and how much is in each: for `gesso data check`.
 
-Training is told by its recipe what to look for. A check is not, so it also says which models read what is there, and
-how. Names decide, as in training; only pairs side by side and single images have the same names, and are told apart
-by their widths, because what cannot be halved is no pair.
+Training is told by its recipe what to look for. A check is not, so it also says which kinds of models read what is
+there, and how. Names decide, as in training; where they leave it open, shapes do: what cannot be halved is no pair, and
+what is twice as wide as high in every sub-folder is taken for pairs and not for classes.
 """
 
 from collections import Counter
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 from gesso.data.folders import SPLITS, domains
+from gesso.recipe import RECIPE_TYPES
 
-Kind = Literal["pairs", "folders", "unpaired", "classes", "shards", "images"]
+Kind = Literal["pairs", "nested", "folders", "unpaired", "classes", "shards", "images"]
 Size = tuple[int, int]
 
 WHOLE = "all for train"
@@ -21,20 +22,21 @@ WHOLE = "all for train"
 VARIED = 0.1
 """Where a larger part of a folder stands out, it simply varies, and no file is odd for it."""
 READERS: dict[Kind, str] = {
-    "pairs": "pix2pix, and cyclegan by halves; dcgan takes each file whole",
-    "folders": "pix2pix where the names match, and cyclegan",
-    "unpaired": "cyclegan",
-    "classes": "densenet; dcgan takes the images without their classes",
-    "shards": "densenet",
-    "images": "dcgan; densenet wants train/CLASS/ and val/CLASS/, a translator train/ side by side, or A/ and B/",
+    "pairs": "{translator}; {generator} take each file whole",
+    "nested": "{translator}; {generator} take each file whole, and {classifier} would take the folders for classes",
+    "folders": "{translator}; where the names do not match, those that need no pairs",
+    "unpaired": "{translator}: those that need no pairs",
+    "classes": "{classifier}; {generator} take the images without classes, {translator} would take each for a pair",
+    "shards": "{classifier}",
+    "images": "{generator}; {classifier} want train/CLASS/ and val/CLASS/, {translator} pairs in train/, or A/ and B/",
 }
-"""Which models train on a layout."""
+"""Which kinds of models train on a layout. `readers` puts in their names."""
 
 
 @dataclass(frozen=True)
 class Laid:
     """The layout of one split. `counts` are images: by role of folders, unpaired and images, by class of the others,
-    and files of pairs. `shards` is how many there are."""
+    and files of pairs, by sub-folder where they are nested. `shards` is how many there are."""
 
     kind: Kind
     counts: Mapping[str, int]
@@ -44,6 +46,8 @@ class Laid:
         match self.kind:
             case "pairs":
                 return f"pairs side by side ({self.counts['pairs']} files)"
+            case "nested":
+                return f"pairs side by side ({sum(self.counts.values())} files in {len(self.counts)} folders)"
             case "folders" | "unpaired":
                 told = " and ".join(f"{count} of {role}" for role, count in self.counts.items())
                 return f"{'A/ and B/' if self.kind == 'folders' else 'unpaired'} ({told})"
@@ -56,6 +60,14 @@ class Laid:
 
     def _classes(self) -> str:
         return f"{len(self.counts)} classes, {sum(self.counts.values())} images"
+
+
+def readers(kind: Kind) -> str:
+    """Which models train on a layout, and how, for people: each kind of models with the names of those there are."""
+    names: dict[str, list[str]] = {}
+    for name, recipe in RECIPE_TYPES.items():
+        names.setdefault(recipe.kind, []).append(name)
+    return READERS[kind].format(**{each: f"{each}s ({', '.join(those)})" for each, those in names.items()})
 
 
 def layouts(root: Path, images: Sequence[Path], sizes: Mapping[Path, Size]) -> dict[str, Laid]:
@@ -79,13 +91,19 @@ def _split(root: Path, split: str, images: Sequence[Path], sizes: Mapping[Path, 
         return None
     here = below(one[0], images)
     inside = [path.relative_to(one[0]).parts for path in here]
-    classes = Counter(parts[0] for parts in inside)
-    if len(classes) > 1 and all(len(parts) > 1 for parts in inside):
-        return Laid("classes", classes)
+    folders = Counter(parts[0] for parts in inside)
+    nested = len(folders) > 1 and all(len(parts) > 1 for parts in inside)
+    if nested and not _twice_as_wide([sizes[path] for path in here if path in sizes]):
+        return Laid("classes", folders)
     uneven = sum(sizes[path][0] % 2 for path in here if path in sizes)
     if uneven > VARIED * len(here):
         return Laid("images", {"image": len(here)})
-    return Laid("pairs", {"pairs": len(here)})
+    return Laid("nested", folders) if nested else Laid("pairs", {"pairs": len(here)})
+
+
+def _twice_as_wide(sizes: Sequence[Size]) -> bool:
+    """Whether these are squares side by side, but for a few that stand out."""
+    return sum(width == 2 * height for width, height in sizes) > (1 - VARIED) * len(sizes)
 
 
 def below(folder: Path, images: Sequence[Path]) -> list[Path]:

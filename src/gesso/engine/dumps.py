@@ -193,7 +193,7 @@ def _files(path: Path) -> dict[str, Path]:
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
     found = sorted(folder.glob("step-*.safetensors"), key=lambda file: (len(file.name), file.name))
     if not found:
-        raise UsageError(f"{path}: no dumps here; train a densenet with --dump.steps 0 to have some")
+        raise UsageError(f"{path}: no dumps here; train a classifier with --dump.steps 0 to have some")
     return {file.name: file for file in found}
 
 
