@@ -35,9 +35,10 @@ def inception(tmp_path: Path) -> str:
     return saved(Means(), tmp_path / "means.pt")
 
 
-def opened(root: Path, split: str = "auto", say: Any = quiet, **fields: Any) -> GenerationJudge:
+def opened(root: Path, split: str = "auto", say: Any = quiet, skip_bad: bool = False, **fields: Any) -> GenerationJudge:
     recipe = toy("dcgan", root, evaluation=GenerationEvaluation(**fields))
-    recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, preprocess="resize_and_crop"))
+    data = dataclasses.replace(recipe.data, preprocess="resize_and_crop", skip_bad=skip_bad)  # type: ignore[call-arg]
+    recipe = dataclasses.replace(recipe, data=data)
     model = build_model(recipe.checked())
     model.initialize(0)
     return open_generation_judge(model, split, say)  # type: ignore[arg-type]
@@ -79,6 +80,21 @@ def test_images_limits_both_sets_but_real_ones_only_to_what_there_is(tmp_path: P
     assert "val, N = 3; fake: noise of seed 2026, N = 3" in few and "training images: 3 images" in few
     many = "\n".join(opened(root, metrics=("FID",), inception=inception, images=8).protocol())
     assert "val, N = 5; fake: noise of seed 2026, N = 8" in many and "training images: 8 images" in many
+
+
+def test_as_many_images_are_made_as_real_ones_can_be_read(tmp_path: Path, inception: str) -> None:
+    root = write_images(tmp_path / "set", {"train": 9, "val": 6})
+    for i in range(2):
+        (root / "val" / f"{i}.png").write_bytes(b"")
+    judge = opened(root, metrics=("FID",), inception=inception, skip_bad=True)
+    assert "val, N = 4; fake: noise of seed 2026, N = 4" in "\n".join(judge.protocol())
+
+
+def test_too_few_readable_images_are_refused(tmp_path: Path, inception: str) -> None:
+    root = write_images(tmp_path / "set", {"train": 9, "val": 2})
+    (root / "val" / "0.png").write_bytes(b"")
+    with pytest.raises(DataError, match="FID needs 2 or more images of each set, not 1"):
+        opened(root, metrics=("FID",), inception=inception, skip_bad=True)
 
 
 @pytest.mark.parametrize(("metrics", "images"), [(("FID",), 1), (("FID", "coverage"), 5), (("precision",), 3)])

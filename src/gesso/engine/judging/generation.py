@@ -56,8 +56,13 @@ def open_generation_judge(model: Generator, split: str, say: Say) -> "Generation
     train = open_images(data, "train") if name != "train" else None
     fewest = min(made, available, train.counts[ROLE] if train else made)
     enough_images(evaluation.metrics, fewest, f"{data.root}, split {name}")
+    store = _read(model, source, made, say)
+    if made <= available:
+        made = store.source.counts[ROLE]  # unreadable ones are left out where the recipe says so
     baseline = _read(model, train, made, say) if train else None
-    return GenerationJudge(model, _read(model, source, made, say), baseline, made, features, say)
+    readable = min(each.source.counts[ROLE] for each in (store, baseline) if each)
+    enough_images(evaluation.metrics, readable, f"{data.root}, split {name}")
+    return GenerationJudge(model, store, baseline, made, features, say)
 
 
 def _inception(evaluation: GenerationEvaluation) -> tuple[Loaded[Features] | None, str]:
