@@ -19,8 +19,10 @@ from gesso.data.prepare.imagenet import prepare_imagenet
 from gesso.data.prepare.msls import prepare_msls
 from gesso.data.prepare.pairs import prepare_pairs
 from gesso.data.prepare.splits import prepare_splits
+from gesso.engine import locating
 from gesso.engine.runs import read_recipe
 from gesso.engine.train import located
+from gesso.recipe import ClassData
 from publications import CITYSCAPES, picture, pix2pix_set, served, write_cityscapes, write_imagenet, write_msls
 
 PREPARATIONS: dict[str, Callable[..., Any]] = {
@@ -220,6 +222,23 @@ def test_resume_refuses_another_data_set(gesso: Gesso, classes: Path, tmp_path: 
         save(tmp_path / "other" / "train" / "dark" / f"{i}.png", i)
         save(tmp_path / "other" / "train" / "bright" / f"{i}.png", i)
     before = (run / "recipe.json").read_bytes()
-    refused(gesso("resume", run, "--data-root", tmp_path / "other"), "its classes have other names")
+    told = "other: its classes are no longer those .*runs/it was begun with: new: bright; gone: light; bring those back"
+    refused(gesso("resume", run, "--data-root", tmp_path / "other"), told)
     refused(gesso("resume", run, "--data.root", tmp_path / "nowhere"), "nowhere")
     assert (run / "recipe.json").read_bytes() == before
+
+
+def test_resume_lists_the_classes_of_a_moved_set_once_before_it_writes_the_place_down(
+    classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = package.train(toy("densenet-bc-cifar", classes, epochs=0.25), runs=tmp_path / "runs", name="it").path
+    listed = []
+    names = locating.class_names
+
+    def counted(data: ClassData) -> tuple[str, ...]:
+        listed.append(read_recipe(run).data.root)
+        return names(data)
+
+    monkeypatch.setattr(locating, "class_names", counted)
+    package.resume(run, epochs=0.5, data_root=str(shutil.copytree(classes, tmp_path / "new")))
+    assert listed == [str(classes), str(tmp_path / "new")]  # and once more when the run is opened, as every run is

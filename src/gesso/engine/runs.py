@@ -70,7 +70,8 @@ def open_run(path: Path, recipe: Recipe, *, overwrite: bool) -> Opened:
             lock = lock_run(path)
         elif list_checkpoints(path):
             before = read_recipe(path)
-            check_classes(path, recipe, before)
+            if recipe.data.root == before.data.root:  # else it is another data set, which is said below
+                check_classes(path, recipe, before)
             changed = differences(recipe, before)
             if len(changed) == 1 and changed[0].startswith("--epochs "):
                 raise UsageError(
@@ -105,7 +106,7 @@ def _other_classes(ours: Recipe, theirs: Recipe) -> str:
     if not (isinstance(ours.data, ClassData) and isinstance(theirs.data, ClassData)):
         return ""
     now, before = ours.data.names, theirs.data.names
-    if now == before or ours.data.root != theirs.data.root:
+    if now == before:
         return ""
     told = []
     for names, others, what in ((now, before, "new"), (before, now, "gone")):

@@ -86,7 +86,8 @@ def resume(run: Path, *, epochs: float | None = None, data_root: str = "") -> Ru
     if data_root:
         changed = moved(changed, data_root)
     if changed != recipe:
-        check_classes(run, located(changed), recipe)  # before anything is written down
+        changed = located(changed)
+        check_classes(run, changed, recipe)  # before anything is written down
     with joined(choose_device(recipe.device).value.type) as world:
         with world.main_first():
             if world.main and changed != recipe:
