@@ -42,6 +42,7 @@ def words(root: Path, runs: Path, *more: str) -> list[str]:
 
 def started(line: list[str], runs: Path, before: tuple[str, ...] = ("-m", "gesso")) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(runs / "cache")}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     command = [sys.executable, *before, *line]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
@@ -91,6 +92,7 @@ def test_an_interrupt_saves_the_run_and_the_same_command_goes_on_to_the_same_wei
     training.send_signal(signal.SIGINT)  # the processes have a session of their own: the launcher passes it on
     out, err = training.communicate(timeout=300)
     assert training.returncode == 130
+    assert "death signal" not in err
     assert "processes: 2, each 2 images a step, 4 in all" in out
     assert "stopped and saved at" in out
     assert "Traceback" not in err
@@ -100,12 +102,32 @@ def test_an_interrupt_saves_the_run_and_the_same_command_goes_on_to_the_same_wei
 
 
 def test_a_mistake_is_told_in_one_line_with_the_exit_code_of_mistakes(tmp_path: Path) -> None:
-    training = started(words(tmp_path / "nothing", tmp_path, "--devices", "2"), tmp_path)
+    training = started(words(tmp_path / "nothing", tmp_path, "--devices", "2", "--max-restarts", "3"), tmp_path)
     out, err = training.communicate(timeout=300)
     assert training.returncode == 2
     assert out == ""
     assert len(err.splitlines()) == 1
     assert "nothing" in err
+
+
+@pytest.mark.parametrize(
+    ("codes", "code", "began"),
+    [
+        (("2", "1"), 2, "00 01"),
+        (("1", "3"), 3, "00 01"),
+        (("0", "1"), 1, "00 01 10 11 20 21"),
+    ],
+)
+def test_what_would_only_happen_again_is_not_tried_again(
+    codes: tuple[str, str], code: int, began: str, tmp_path: Path
+) -> None:
+    """A user's mistake (2) and a divergence (3) in one of two processes; anything else (1) is tried twice more."""
+    file = tmp_path / "began"
+    line = f"import sys; from gesso.launching import launch; sys.exit(launch({[str(file), *codes]}, 2, 2, 'ending'))"
+    with started([], tmp_path, ("-c", line)) as launcher:
+        _, err = launcher.communicate(timeout=100)
+    assert (launcher.returncode, err) == (code, "")
+    assert sorted(file.read_text().split()) == began.split()
 
 
 @pytest.mark.parametrize(
@@ -127,6 +149,8 @@ def test_torchruns_environment_is_read() -> None:
     marks = {"RANK": "5", "LOCAL_RANK": "1", "WORLD_SIZE": "8", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
     assert place(marks) == Place(rank=5, size=8, local_rank=1)
     assert place({**marks, "TORCHELASTIC_RESTART_COUNT": "2"}).restarts == 2
+    assert place({**marks, "TORCHELASTIC_RESTART_COUNT": "0", "GESSO_RESTARTS": "2"}).restarts == 2
+    assert place({**marks, "TORCHELASTIC_USE_AGENT_STORE": "True"}).store_kept
     assert place({**marks, "LOCAL_WORLD_SIZE": "8"}).one_machine
     assert place({}) == place({"WORLD_SIZE": "1", "RANK": "0"}) == Place()
 
@@ -146,6 +170,7 @@ def test_a_step_of_slurm_is_joined_and_the_shell_of_a_job_is_not() -> None:
     step = {**job, "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "8", "SLURM_STEP_NODELIST": "gpu[07-08]"}
     assert place(job) == Place()
     assert place({**step, "SLURM_PROCID": "6", "SLURM_LOCALID": "2"}) == Place(6, 8, 2, "gpu07", 30001)
+    assert place({**step, "MASTER_PORT": "29500"}).port == 29500
 
 
 @pytest.mark.parametrize(

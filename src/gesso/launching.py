@@ -1,7 +1,8 @@
 """Start the processes of one training on this machine, by torch's elastic agent, the one inside torchrun.
 
 The agent gives each process its place in the environment (see processes.py), passes on a signal, and ends all of them
-where one ends. With restarts it then starts them anew, and they go on from the run's last checkpoint.
+where one ends. With restarts another agent then starts them anew, and they go on from the run's last checkpoint: an
+agent's own restarts would repeat a mistake and a divergence too, which only happen again.
 """
 
 import logging
@@ -16,23 +17,45 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from gesso.devices import choose_device
-from gesso.errors import ProcessError, UsageError
-from gesso.processes import place
+from gesso.errors import DivergenceError, ProcessError, UsageError
+from gesso.processes import RESTARTS, place
 
 THREADS = "OMP_NUM_THREADS"
 PARTING = 600
 """Seconds that the processes have, after an interrupt, to end their step or their scores and save."""
+FINAL = frozenset({UsageError.exit_code, DivergenceError.exit_code})
+"""Exit codes of what would only happen again."""
 
 
 def launch(arguments: Sequence[str], devices: int, max_restarts: int, module: str = "gesso") -> int:
     """Run `gesso ARGUMENTS` in `devices` processes that train together. The exit code of the first that failed.
 
-    max_restarts: how often all are started anew after one was killed or failed. module: run with `python -m`, in place
-    of gesso's command line.
+    max_restarts: how often all are started anew after one was killed or failed, other than by a user's mistake or by
+    diverging. module: run with `python -m`, in place of gesso's command line.
     """
-    # Each failure has told its reason already, in the process that failed.
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    # Each failure has told its reason already, in the process that failed. The agent's loggers have levels of their
+    # own, so that a level up here would not hold for them.
+    agents = logging.getLogger("torch.distributed.elastic")
+    agents.addHandler(logging.NullHandler())
+    agents.propagate = False
     os.environ.setdefault(THREADS, str(max(1, (os.cpu_count() or 1) // devices)))
+    code = 0
+    for restart in range(max_restarts + 1):
+        os.environ[RESTARTS] = str(restart)
+        try:
+            elastic_launch(_config(devices), sys.executable)("-m", module, *arguments)
+        except ChildFailedError as error:
+            code = _told(sorted((rank, failure.exitcode) for rank, failure in error.failures.items()), devices)
+        except SignalException:
+            return 130
+        else:
+            return 0
+        if code in FINAL:
+            break
+    return code
+
+
+def _config(devices: int) -> LaunchConfig:
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -41,18 +64,12 @@ def launch(arguments: Sequence[str], devices: int, max_restarts: int, module: st
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         local_addr="localhost",
-        max_restarts=max_restarts,
+        max_restarts=0,
         monitor_interval=0.1,
     )
     if hasattr(config, "shutdown_timeout"):  # torch 2.11 has none, and 30 seconds
         config.shutdown_timeout = PARTING
-    try:
-        elastic_launch(config, sys.executable)("-m", module, *arguments)
-    except ChildFailedError as error:
-        return _told(sorted((rank, failure.exitcode) for rank, failure in error.failures.items()), devices)
-    except SignalException:
-        return 130
-    return 0
+    return config
 
 
 def _told(codes: list[tuple[int, int]], devices: int) -> int:
@@ -60,6 +77,9 @@ def _told(codes: list[tuple[int, int]], devices: int) -> int:
 
     Where one failed the others end for want of it, with the code of ProcessError, or by the agent's SIGTERM.
     """
+    for _, code in codes:
+        if code in FINAL:
+            return code
     for rank, code in codes:
         if code < 0 and -code != signal.SIGTERM:
             name = signal.Signals(-code).name

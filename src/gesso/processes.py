@@ -15,10 +15,12 @@ import functools
 import itertools
 import os
 import re
+import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -27,14 +29,24 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from gesso.devices import facts
-from gesso.errors import DivergenceError, ProcessError, UsageError
+from gesso.errors import DivergenceError, GessoError, ProcessError, UsageError
 from gesso.progress import mute
 
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=2)
 """How long a process waits for the others, one of which may be decoding a large data set. One that died is noticed at
-once, by its closed connection."""
+once, by its closed connection; where the wait is a device's, by `_Watch`."""
+MEETING = timedelta(minutes=30)
+"""How long the processes, which a launcher starts together, wait for one another to come together at first."""
+BEAT = 1.0
+"""Seconds between two words of the processes' watches to one another."""
+GRACE = 300.0
+"""Seconds that a process has to notice by itself that another has ended: to finish a save, or a long step."""
+RESTARTS = "GESSO_RESTARTS"
+"""The variable in which `launching.launch` counts how often it has started the processes anew."""
+
+_GONE = "another process of this training has ended; what it said, if anything, is why"
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,8 @@ class Place:
     """How often the launcher has started these processes anew."""
     one_machine: bool = False
     """Whether the launcher says that all processes are on this machine."""
+    store_kept: bool = False
+    """Whether the launcher keeps what the processes leave for one another, so that it outlives any of them."""
 
     @property
     def main(self) -> bool:
@@ -81,8 +95,9 @@ def _place(environment: Mapping[str, str]) -> Place:
             rank,
             size,
             int(environment.get("LOCAL_RANK", "0")),
-            restarts=int(environment.get("TORCHELASTIC_RESTART_COUNT", "0")),
+            restarts=int(environment.get("TORCHELASTIC_RESTART_COUNT", "0")) + int(environment.get(RESTARTS, "0")),
             one_machine=environment.get("LOCAL_WORLD_SIZE") == environment["WORLD_SIZE"],
+            store_kept=environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
         )
     # Inside a job but outside of srun, a shell has the job's size too; only a step of it is one of many.
     if "SLURM_STEP_ID" in environment and int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
@@ -92,7 +107,7 @@ def _place(environment: Mapping[str, str]) -> Place:
             local_rank=int(environment["SLURM_LOCALID"]),
             host=first_host(environment["SLURM_STEP_NODELIST"]),
             # Any port will do that all tasks of a step agree on, and that two jobs on one machine do not share.
-            port=10_000 + int(environment["SLURM_JOB_ID"]) % 50_000,
+            port=int(environment.get("MASTER_PORT") or 10_000 + int(environment["SLURM_JOB_ID"]) % 50_000),
         )
     return Place()
 
@@ -173,6 +188,13 @@ class World:
             self._asked = flag, dist.all_reduce(flag, dist.ReduceOp.MAX, group=self._control, async_op=True)
         return answer
 
+    def forget(self) -> None:
+        """Drop what `any` was asked last and has not answered: it was about what is over by now."""
+        if self._asked:
+            with _talking():
+                self._asked[1].wait()
+            self._asked = None
+
     @contextlib.contextmanager
     def main_first(self) -> Iterator[None]:
         """The main process goes through the block alone, the others after it: they find what it made, such as a cache,
@@ -198,39 +220,136 @@ _joined = ALONE
 def joined(kind: str) -> Iterator[World]:
     """The world that a launcher made this process a part of, on devices of `kind`, until the end of the block.
 
-    Processes other than the main one say nothing inside but their errors. In a world that was joined already, it is
-    that one. UsageError where the processes cannot talk on such devices, ProcessError where one of them ends.
+    Processes other than the main one say nothing inside but their errors, and all leave the block together. In a world
+    that was joined already, it is that one. UsageError where the processes cannot talk on such devices or their port is
+    taken, ProcessError where one of them ends: then all of them do (see `_Watch`), and why is told once (see `_fail`).
     """
     global _joined
     here = place(os.environ)
     if here.size == 1 or _joined is not ALONE:
+        _joined.forget()
         yield _joined
         return
     backend = facts(torch.device(kind)).collectives
     if not backend:
         raise UsageError(f"--device {kind}: several processes cannot train together on it; use one")
-    with _talking():
-        dist.init_process_group(backend, store=_store(here), rank=here.rank, world_size=here.size, timeout=PATIENCE)
+    number = next(_worlds)
+    with _limited(here) if number == 0 else contextlib.nullcontext(), _talking():
+        store = _store(here, number)
+        dist.init_process_group(backend, store=store, rank=here.rank, world_size=here.size, timeout=PATIENCE)
         control = dist.new_group(backend="gloo", timeout=PATIENCE)
+        watch = _Watch(here, store)
     try:
         _joined = World(here, control)
         with contextlib.nullcontext() if here.main else mute():
             yield _joined
-    except (ProcessError, DivergenceError) as error:  # which all of them raise, and one tells of
-        if here.main:
-            raise
-        raise SystemExit(error.exit_code) from None
+        _joined.meet()  # so that a connection that closes before was closed by a failure
+    except GessoError as error:
+        _fail(error, here, store)
     finally:
         _joined = ALONE
-        dist.destroy_process_group()
+        dist.destroy_process_group()  # which may wait for a device, so that the watch goes on until then
+        watch.stop()
+
+
+_CAUSE = "cause"
+"""Where the store has the rank of the process that failed first, and its exit code."""
+
+
+def _fail(error: GessoError, here: Place, store: Store) -> NoReturn:
+    """Raise `error` where this process is the one to tell of it, and leave without a word where another does.
+
+    Where the launcher keeps the store, the first process to fail leaves its exit code there before its connections
+    close, and those that fail for want of it leave with that code too: whichever of them the launcher sees end first,
+    it learns what to do. Elsewhere the main process tells of what all processes notice.
+    """
+    if here.store_kept and not isinstance(error, ProcessError):
+        mine = f"{here.rank} {error.exit_code}"
+        with contextlib.suppress(RuntimeError):  # the launcher may be gone too
+            if store.compare_set(_CAUSE, "", mine).decode() != mine:
+                raise SystemExit(error.exit_code) from None
+        raise error
+    if isinstance(error, ProcessError) and (code := _cause(here, store)):
+        raise SystemExit(code) from None
+    if isinstance(error, ProcessError | DivergenceError) and not here.main:  # which all of them raise
+        raise SystemExit(error.exit_code) from None
+    raise error
+
+
+def _cause(here: Place, store: Store) -> int:
+    """The exit code of the process that failed first and told why; 0 where that is not known."""
+    if here.store_kept:
+        with contextlib.suppress(RuntimeError):
+            if store.check([_CAUSE]):
+                return int(store.get(_CAUSE).split()[1])
+    return 0
+
+
+class _Watch:
+    """Ends this process where another one has ended and this one does not notice.
+
+    What waits on the host fails as soon as a peer's connection closes. A device's collective need not: NCCL's kernel
+    may wait for the peer without end, and the host for the kernel. So a thread meets with those of the other processes
+    every BEAT, in a group of their own on the host. No clock decides that a process is gone: one that is slow, busy or
+    stopped delays the meeting, and is waited for; one that has ended fails it. This process then has GRACE to notice,
+    tell and leave by itself; after that the thread does so for it. A whole machine that vanishes, with no word to those
+    that are connected to it, is noticed after PATIENCE alone, or by the launcher.
+    """
+
+    def __init__(self, here: Place, store: Store) -> None:
+        self._here, self._store = here, store
+        self._group = dist.new_group(backend="gloo", timeout=PATIENCE)
+        self._left = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Watch no longer: this process has left its world."""
+        self._left.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._left.wait(BEAT):
+                work = dist.barrier(group=self._group, async_op=True)
+                while not work.is_completed():  # waiting inside could not be ended by `stop`
+                    if self._left.wait(BEAT):
+                        return
+                work.wait()  # raises what ended it
+        except (RuntimeError, ValueError):  # the latter where the group is destroyed already
+            if not self._left.wait(GRACE):
+                code = _cause(self._here, self._store)
+                _leave(code or ProcessError.exit_code, "" if code or not self._here.main else _GONE)
+
+
+def _leave(code: int, told: str = "") -> NoReturn:
+    """End this process from a thread, whatever its main thread waits for; with the line `told`, if there is one."""
+    if told:
+        print(f"gesso: {told}", file=sys.stderr, flush=True)
+    os._exit(code)
+
+
+@contextlib.contextmanager
+def _limited(here: Place) -> Iterator[None]:
+    """End this process where the block takes longer than MEETING. A connection to another program that happens to
+    listen at the port would wait without end."""
+    minutes = MEETING.total_seconds() / 60
+    late = f"{_address(here)}: not all processes came there within {minutes:.0f} minutes; what the others said is why"
+    timer = threading.Timer(MEETING.total_seconds(), _leave, (ProcessError.exit_code, late))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 _worlds = itertools.count()
 
 
-def _store(here: Place) -> Store:
+def _store(here: Place, number: int) -> Store:
     """Where the processes leave their addresses for one another: others in each world that they join."""
-    store = PrefixStore(f"world {next(_worlds)}", _connected(here))
+    store = PrefixStore(f"world {number}", _connected(here))
     # torchrun keeps one store over its restarts, with the addresses of processes that are gone. It counts restarts for
     # each machine by itself, so the count parts old from new on one machine alone; docs/training.md tells of several.
     return PrefixStore(f"start {here.restarts}", store) if here.one_machine else store
@@ -239,8 +358,21 @@ def _store(here: Place) -> Store:
 @functools.cache  # the main process may be the one that holds it: closed between two worlds, the others would miss it
 def _connected(here: Place) -> Store:
     address = f"tcp://{here.host}:{here.port}" if here.host else "env://"
-    store: Store = next(iter(rendezvous(address, here.rank, here.size, timeout=PATIENCE)))[0]
+    try:
+        store: Store = next(iter(rendezvous(address, here.rank, here.size, timeout=PATIENCE)))[0]
+    except RuntimeError as error:
+        if "EADDRINUSE" in str(error):
+            raise UsageError(
+                f"{_address(here)}: another program listens at this port already, so the processes cannot meet there; "
+                "set MASTER_PORT to a free one"
+            ) from None
+        raise
     return store
+
+
+def _address(here: Place) -> str:
+    """HOST:PORT at which the processes meet."""
+    return f"{here.host or os.environ['MASTER_ADDR']}:{here.port or os.environ['MASTER_PORT']}"
 
 
 @contextlib.contextmanager
@@ -249,4 +381,4 @@ def _talking() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise ProcessError("another process of this training has ended; what it said, if anything, is why") from error
+        raise ProcessError(_GONE) from error

@@ -1,0 +1,74 @@
+"""How several processes end: where one of them fails all do, in one line, with the exit code of what went wrong."""
+
+import socket
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from torch.distributed import TCPStore
+
+from worlds import Worlds
+
+
+@pytest.fixture(scope="module")
+def worlds() -> Iterator[Worlds]:
+    with Worlds() as server:
+        yield server
+
+
+@pytest.fixture
+def store() -> TCPStore:
+    """What a launcher keeps for its processes."""
+    return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=60))
+
+
+def said(out: Path) -> list[list[str]]:
+    return [(out / f"{rank}.txt").read_text().splitlines() for rank in range(2)]
+
+
+GONE = "gesso: another process of this training has ended; what it said, if anything, is why"
+
+
+def test_a_process_that_waits_for_a_device_ends_where_another_was_killed(worlds: Worlds, tmp_path: Path) -> None:
+    began = time.monotonic()
+    assert worlds.run(tmp_path, call="worlds_endings:stuck") == [1, -9]
+    assert time.monotonic() - began < 30
+    assert said(tmp_path) == [[GONE], []]
+
+
+def test_a_process_that_is_busy_is_not_taken_for_dead(worlds: Worlds, tmp_path: Path) -> None:
+    assert worlds.run(tmp_path, call="worlds_endings:busy") == [0, 0], said(tmp_path)
+
+
+def test_all_end_with_the_exit_code_of_the_one_that_failed_and_it_alone_tells(
+    worlds: Worlds, store: TCPStore, tmp_path: Path
+) -> None:
+    assert worlds.run(tmp_path, call="worlds_endings:mistaken", port=store.port) == [2, 2]
+    assert said(tmp_path) == [[], ["gesso: --flag: a mistake"]]
+
+
+def test_what_all_processes_find_is_told_once(worlds: Worlds, store: TCPStore, tmp_path: Path) -> None:
+    assert worlds.run(tmp_path, call="worlds_endings:agreeing", port=store.port) == [2, 2]
+    assert [line for lines in said(tmp_path) for line in lines] == ["gesso: --flag: a mistake"]
+
+
+def test_a_port_that_is_taken_is_told_with_the_variable_that_names_another(worlds: Worlds, tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert worlds.run(tmp_path, call="worlds_endings:meeting_where_it_is_taken", port=port) == [2, 1]
+    (first,), (second,) = said(tmp_path)
+    assert first == (
+        f"gesso: 127.0.0.1:{port}: another program listens at this port already, so the processes cannot meet there; "
+        "set MASTER_PORT to a free one"
+    )
+    assert second.startswith(f"gesso: 127.0.0.1:{port}: not all processes came there within ")
+
+
+def test_a_second_training_in_a_world_does_not_hear_the_last_question_of_the_first(
+    worlds: Worlds, tmp_path: Path
+) -> None:
+    assert worlds.run(tmp_path, call="worlds_endings:two_trainings") == [0, 0], said(tmp_path)

@@ -1,0 +1,85 @@
+"""How the processes of a world end in the tests of that."""
+
+import os
+import signal
+import sys
+import time
+from datetime import timedelta
+from typing import Any
+
+from gesso import cli, processes
+from gesso.errors import UsageError
+from gesso.processes import joined
+
+
+def stuck(job: dict[str, Any]) -> None:
+    """Process 1 dies; process 0 never asks after it, as where it waits for a device."""
+    processes.BEAT, processes.GRACE = 0.05, 0.1
+    with joined("cpu") as world:
+        if world.rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(60)
+
+
+def busy(job: dict[str, Any]) -> None:
+    """Process 0 is busy for many beats, in a call that lets none of its threads run; process 1 waits for it."""
+    processes.BEAT, processes.GRACE = 0.01, 0.01
+    with joined("cpu") as world, world.main_first():
+        if world.main:
+            sum(range(20_000_000))
+
+
+def mistaken(job: dict[str, Any]) -> None:
+    """Process 1 finds a mistake of the user's; process 0 waits for it. The launcher keeps their store."""
+    os.environ.update(TORCHELASTIC_USE_AGENT_STORE="True", MASTER_PORT=str(job["port"]))
+
+    def command(arguments: Any) -> int:
+        with joined("cpu") as world:
+            if world.rank == 1:
+                raise UsageError("--flag: a mistake")
+            world.meet()
+        return 0
+
+    _command(command)
+
+
+def agreeing(job: dict[str, Any]) -> None:
+    """Every process finds the same mistake."""
+    os.environ.update(TORCHELASTIC_USE_AGENT_STORE="True", MASTER_PORT=str(job["port"]))
+
+    def command(arguments: Any) -> int:
+        with joined("cpu"):
+            raise UsageError("--flag: a mistake")
+
+    _command(command)
+
+
+def meeting_where_it_is_taken(job: dict[str, Any]) -> None:
+    """Come together at a port at which another program listens."""
+    processes.MEETING = timedelta(seconds=0.5)
+    os.environ["MASTER_PORT"] = str(job["port"])
+
+    def command(arguments: Any) -> int:
+        with joined("cpu"):
+            return 0
+
+    _command(command)
+
+
+def two_trainings(job: dict[str, Any]) -> None:
+    """The last question of a first training in a world is not answered in a second one."""
+    with joined("cpu") as world:
+        with joined("cpu"):
+            assert not world.any(True)
+        with joined("cpu"):
+            assert not world.any(False)
+            assert not world.any(True)
+            assert world.any(False)
+
+
+def _command(command: Any) -> None:
+    """`command` as one of gesso's, which tells its mistakes."""
+    cli.COMMANDS["command"] = command
+    code = cli.main(["command"])
+    sys.stdout.flush()
+    os._exit(code)
