@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from gesso.bench.plots import MOST_BARS, Bar, History, bars, history
-from gesso.bench.reporting import as_csv, as_html, as_text, lines_of
+from gesso.bench.reporting import HEADER, as_csv, as_html, as_text, lines_of
 from measured import measured
 
 
@@ -93,18 +93,28 @@ def test_the_page_stands_alone_and_is_well_formed() -> None:
     assert "Written 2026-01-02 00:00 UTC" in text
 
 
+def test_the_page_explains_every_column_of_its_tables() -> None:
+    text = as_html(PAGE)
+    assert all(f"<dt>{name}</dt>" in text for name in HEADER)
+
+
 def test_the_page_has_bars_a_history_and_no_markup_of_names() -> None:
     text = as_html(PAGE)
-    assert text.count('<rect class="bar"') == 2
+    assert text.count('class="bar"') == 2
     assert text.count('class="line"') == 2
     assert "<b>attic" not in text and "&lt;b&gt;attic" in text
 
 
-def test_bars_stay_inside_their_plot() -> None:
-    drawn = bars([Bar("a", 10, 0.5), Bar("b" * 300, 5, math.nan)])
-    across = [float(x) + float(w) for x, w in re.findall(r'<rect class="bar" x="([\d.]+)" .*?width="([\d.]+)"', drawn)]
-    assert max(across) < 720
-    assert across[0] > across[1]
+def test_bars_stay_inside_their_plot_with_their_whiskers() -> None:
+    drawn = bars([Bar("a", 10, 0.5), Bar("b", 5, math.nan)])
+    lengths = [float(width) for width in re.findall(r'class="bar" style="width: ([\d.]+)%', drawn)]
+    assert lengths == [50, 25]
+    assert re.findall(r'class="whisker" style="left: ([\d.]+)%; width: ([\d.]+)%', drawn) == [("0.00", "100.00")]
+
+
+def test_a_long_name_is_shown_whole() -> None:
+    name = "cyclegan-gaudi forward synthetic -b 4 bf16 compiled · nvidia-h200-1-3f9a02" * 2
+    assert f"<span>{name}</span>" in bars([Bar(name, 5, math.nan)])
 
 
 def test_bars_beyond_the_most_are_counted() -> None:
@@ -115,9 +125,8 @@ def test_bars_beyond_the_most_are_counted() -> None:
 
 def test_a_history_is_a_share_of_its_first_point() -> None:
     drawn = history([History("a", [("2026-01-01T00:00:00+00:00", "x", 10), ("2026-01-02T00:00:00+00:00", "y", 20)])])
-    heights = [float(y) for y in re.findall(r'cy="([\d.]+)"', drawn)]
-    assert heights[1] < heights[0]  # up is faster
-    assert ">200%</text>" in drawn
+    assert re.findall(r'class="point" .*? d="M([\d.]+ [\d.]+)h0"', drawn) == ["0.00 90.91", "100.00 0.00"]
+    assert ">200%</span>" in drawn and "<span>2026-01-01</span><span>2026-01-02</span>" in drawn
 
 
 def test_nothing_to_plot_is_no_plot() -> None:

@@ -1,6 +1,8 @@
-"""The plots of the bench's page, as SVG without scripts. Colours are the page's own variables, so light and dark work.
+"""The plots of the bench's page, without scripts. Colours are the page's own variables, so light and dark work.
 
-Each mark carries its numbers in a <title>, which a browser shows on hover and a screen reader speaks.
+All words are HTML, so that they are as large as the page's own, and whole, however narrow the screen; only lines are
+SVG, which is stretched to the width there is. Places are shares of that width, in percent. Each mark carries its
+numbers in a title, which a browser shows on hover.
 """
 
 import math
@@ -8,16 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from gesso.engine.figures import digits
 
 MOST_BARS = 40
 MOST_LINES = 8
 """As many as the page has colours."""
-WIDTH = 720
-"""Of a plot in its own units, which the page scales."""
-_ROW, _LEFT, _RIGHT, _LETTER = 26, 12, 70, 6.4
 
 
 @dataclass(frozen=True)
@@ -40,26 +39,27 @@ def bars(there: Sequence[Bar]) -> Markup:
     if not there:
         return Markup("")
     shown = there[:MOST_BARS]
-    left = min(WIDTH * 0.55, _LETTER * max(len(bar.name) for bar in shown) + _LEFT)
     most = max(bar.value * (1 + 2 * finite(bar.noise)) for bar in shown)
-    scale = (WIDTH - left - _RIGHT) / most
     parts = []
-    for row, bar in enumerate(shown):
-        middle, length = row * _ROW + _ROW / 2, bar.value * scale
+    for bar in shown:
+        length = 100 * bar.value / most
         spread = 2 * finite(bar.noise) * length
         title = f"{bar.name}: {digits(bar.value, 3)} images/s" + (f" ± {bar.noise:.1%}" if spread else "")
+        whisker = Markup('<i class="whisker" style="left: {:.2f}%; width: {:.2f}%"></i>')
         parts.append(
             Markup(
-                '<g><title>{}</title><text x="{:.1f}" y="{:.1f}" text-anchor="end">{}</text>'
-                '<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="14" rx="2"/>'
-            ).format(title, left - 8, middle + 4, _cut(bar.name, left - 8), left, middle - 7, length)
+                '<li><span>{}</span><div title="{}"><i class="bar" style="width: {:.2f}%"></i>{}'
+                '<b style="left: {:.2f}%">{}</b></div></li>'
+            ).format(
+                bar.name,
+                title,
+                length,
+                whisker.format(length - spread, 2 * spread) if spread else "",
+                length + spread,
+                digits(bar.value, 3),
+            )
         )
-        if spread:
-            path = f"M{left + length - spread:.1f} {middle:.1f}h{2 * spread:.1f}"
-            parts.append(Markup('<path class="whisker" d="{}"/>').format(path))
-        end = left + length + spread + 6
-        parts.append(Markup('<text x="{:.1f}" y="{:.1f}">{}</text></g>').format(end, middle + 4, digits(bar.value, 3)))
-    return _svg(parts, len(shown) * _ROW, "images a second, by configuration") + _left_out(len(there) - len(shown))
+    return Markup('<ul class="bars">{}</ul>').format(Markup("").join(parts)) + _left_out(len(there) - len(shown))
 
 
 def history(there: Sequence[History]) -> Markup:
@@ -70,56 +70,50 @@ def history(there: Sequence[History]) -> Markup:
     times = sorted({_seconds(when) for line in shown for when, _, _ in line.points})
     shares = [value / line.points[0][2] for line in shown for _, _, value in line.points]
     low, high = min(0.9, *shares), max(1.1, *shares)
-    top, height, left = 10, 220, 46
 
     def across(when: str) -> float:
         whole = times[-1] - times[0]
-        return left + (WIDTH - left - 20) * ((_seconds(when) - times[0]) / whole if whole else 0.5)
+        return 100 * ((_seconds(when) - times[0]) / whole if whole else 0.5)
 
     def down(share: float) -> float:
-        return top + height * (high - share) / (high - low)
+        return 100 * (high - share) / (high - low)
 
-    parts = [
-        Markup('<path class="grid" d="M{} {:.1f}H{}"/><text x="{}" y="{:.1f}" text-anchor="end">{:.0%}</text>').format(
-            left, down(share), WIDTH - 20, left - 8, down(share) + 4, share
-        )
-        for share in (low, 1.0, high)
+    ticks = [
+        Markup('<span style="top: {:.2f}%">{:.0%}</span>').format(down(share), share) for share in (low, 1.0, high)
     ]
+    parts = [Markup('<path class="grid" d="M0 {:.2f}H100"/>').format(down(share)) for share in (low, 1.0, high)]
     for number, line in enumerate(shown):
         points = [(across(when), down(value / line.points[0][2])) for when, _, value in line.points]
-        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+        path = "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in points)
         colour = f"var(--c{number})"
         parts.append(Markup('<path class="line" stroke="{}" d="{}"/>').format(colour, path))
         for (x, y), (when, state, value) in zip(points, line.points, strict=True):
             title = f"{line.name}, {state}, {when[:10]}: {digits(value, 3)} images/s"
-            mark = '<circle cx="{:.1f}" cy="{:.1f}" r="3.5" fill="{}"><title>{}</title></circle>'
-            parts.append(Markup(mark).format(x, y, colour, title))
-    foot = top + height + 18
-    for when, anchor in ((min(p[0] for line in shown for p in line.points), "start"), (_last(shown), "end")):
-        x = left if anchor == "start" else WIDTH - 20
-        parts.append(Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(x, foot, anchor, when[:10]))
+            # A line of no length with round ends: a disc, which a circle would not stay where the drawing is stretched.
+            mark = '<path class="point" stroke="{}" d="M{:.2f} {:.2f}h0"><title>{}</title></path>'
+            parts.append(Markup(mark).format(colour, x, y, title))
+    moments = [when[:10] for line in shown for when, _, _ in line.points]
     keys = [
         Markup('<li><i style="background: var(--c{})"></i>{}</li>').format(number, line.name)
         for number, line in enumerate(shown)
     ]
-    plot = _svg(parts, foot + 6, "throughput over time, as a share of the first")
-    return plot + Markup('<ul class="keys">{}</ul>').format(Markup("").join(keys)) + _left_out(len(there) - len(shown))
+    return Markup(
+        '<div class="history"><div class="ticks">{}</div><svg viewBox="0 0 100 100" preserveAspectRatio="none" '
+        'role="img" aria-label="throughput over time, as a share of the first">{}</svg>'
+        '<div class="dates"><span>{}</span><span>{}</span></div></div><ul class="keys">{}</ul>{}'
+    ).format(
+        Markup("").join(ticks),
+        Markup("").join(parts),
+        min(moments),
+        max(moments) if max(moments) != min(moments) else "",
+        Markup("").join(keys),
+        _left_out(len(there) - len(shown)),
+    )
 
 
 def finite(value: float) -> float:
     """`value`, or 0 where it is not finite."""
     return value if math.isfinite(value) else 0.0
-
-
-def _svg(parts: Sequence[Markup], height: float, about: str) -> Markup:
-    opened = '<svg viewBox="0 0 {} {:.0f}" role="img" aria-label="{}">{}</svg>'
-    return Markup(opened).format(WIDTH, height, about, Markup("").join(parts))
-
-
-def _cut(name: str, width: float) -> Markup:
-    """`name` as far as it fits into `width`."""
-    most = int(width / _LETTER)
-    return escape(name if len(name) <= most else name[: most - 1] + "…")
 
 
 def _left_out(count: int) -> Markup:
@@ -128,7 +122,3 @@ def _left_out(count: int) -> Markup:
 
 def _seconds(when: str) -> float:
     return datetime.fromisoformat(when).timestamp()
-
-
-def _last(lines: Sequence[History]) -> str:
-    return max(when for line in lines for when, _, _ in line.points)

@@ -1,7 +1,7 @@
 """What the results say: repeat runs in one line, by model, machine and version, in a terminal, as CSV and as a page.
 
 The page is one file that opens from disk without server or network and follows the reader's light or dark. Its plots
-are SVG, drawn here (plots.py); bench.html.jinja and the stylesheet of the runs' reports decide how they look.
+are drawn here (plots.py); bench.html.jinja and the stylesheet of the runs' reports decide how they look.
 """
 
 import csv
@@ -22,10 +22,27 @@ from gesso.bench.results import METRICS, Configuration, Result
 from gesso.bench.tables import aligned, filled
 from gesso.engine.figures import digits
 
-HEADER = (
-    *("configuration", "version", "commit", "runs", "images/s", "noise", "ms a step", "p10", "p90", "waiting"),
-    *("memory", "GMACs", "of peak", "J a step", "cost of 10⁶", "converged", "when"),
-)
+COLUMNS = {
+    "configuration": "recipe, mode, data, images a step of each process, processes, precision, compiled or not",
+    "version": "of gesso",
+    "commit": "of gesso's source; + where files differed from it",
+    "runs": "repeat runs, or seeds; all numbers are medians over them",
+    "images/s": METRICS["samples_per_second"],
+    "noise": "standard deviation of images/s between runs, as a share",
+    "ms a step": METRICS["ms_median"],
+    "p10": METRICS["ms_p10"],
+    "p90": METRICS["ms_p90"],
+    "waiting": "share of the time in which a step waited for data",
+    "memory": "most memory held at once on the device, of one process",
+    "GMACs": METRICS["gmacs"],
+    "of peak": "share of the machine's measured matmul peak",
+    "J a step": METRICS["energy_joules"],
+    "cost of 10⁶": METRICS["cost_per_million"],
+    "converged": "of the seeds, how many",
+    "when": "the last of the runs began",
+}
+"""The columns of a table and what they are."""
+HEADER = tuple(COLUMNS)
 WORDS = {"configuration", "version", "commit", "when"}
 """The columns that are no numbers."""
 
@@ -111,7 +128,7 @@ def as_html(results: Iterable[Result], written: datetime | None = None) -> str:
     return _TEMPLATES.get_template("bench.html.jinja").render(
         models=models,
         words=WORDS,
-        metrics=METRICS,
+        meanings=COLUMNS,
         runs=sum(line.runs for line in lines),
         machines=len({line.configuration.machine for line in lines}),
         states=len({(line.version, line.commit) for line in lines}),
