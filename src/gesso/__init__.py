@@ -9,8 +9,13 @@
 The names are looked up when they are first used, so that importing gesso does not import torch.
 """
 
+from __future__ import annotations
+
 from importlib import import_module
-from typing import Any
+
+TYPE_CHECKING = False  # typing takes longer than all that is here, and an interrupt is not answered before that is over
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "0.1.0"
 
