@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from commands import Gesso
+from gesso.cli import COMMANDS
+
 INTERRUPTED = """
 import os, signal, sys
 
@@ -54,6 +57,18 @@ def test_a_module_that_catches_whatever_its_imports_raise_does_not_swallow_an_in
 
 def test_of_several_processes_only_the_first_tells_of_an_interrupt(tmp_path: Path) -> None:
     assert interrupted(tmp_path, "gesso.cli", SYNTH, RANK="1") == (130, "", "")
+
+
+def test_of_several_processes_only_the_first_tells_of_an_interrupt_of_its_work(
+    gesso: Gesso, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(words: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(COMMANDS, "doctor", interrupt)
+    assert gesso("doctor") == (130, [], ["gesso: interrupted"])
+    monkeypatch.setenv("RANK", "1")
+    assert gesso("doctor") == (130, [], [])
 
 
 def test_a_process_that_was_started_to_ignore_interrupts_does(tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"gesso: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("gesso: interrupted", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # of several processes that train together, one is to tell
+            print("gesso: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
