@@ -113,9 +113,9 @@ def test_a_mistake_is_told_in_one_line_with_the_exit_code_of_mistakes(tmp_path: 
 @pytest.mark.parametrize(
     ("codes", "code", "began"),
     [
-        (("2", "1"), 2, "00 01"),
-        (("1", "3"), 3, "00 01"),
-        (("0", "1"), 1, "00 01 10 11 20 21"),
+        (("2", "-"), 2, "00 01"),
+        (("-", "3"), 3, "00 01"),
+        (("-", "1"), 1, "00 01 10 11 20 21"),
     ],
 )
 def test_what_would_only_happen_again_is_not_tried_again(

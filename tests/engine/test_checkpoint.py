@@ -229,6 +229,38 @@ def test_settling_marks_the_best_that_a_kill_left_unmarked(run: Path) -> None:
     assert (run / "checkpoints" / "latest").read_text() == "000000020\n"
 
 
+def test_settling_takes_away_the_mark_of_a_best_that_came_later(run: Path) -> None:
+    """Where the run goes back to 10 images, before it had a best."""
+    earlier = found(run, "10")[0]
+    checkpoint.drop_after(run, earlier.path)
+    assert checkpoint.settle(run, earlier, keep=2) == {}
+    assert not (run / "checkpoints" / "best").exists()
+    newest, said = found(run, "best")
+    assert (newest.images, said) == (10, [])
+
+
+def test_settling_takes_away_the_mark_of_a_best_that_is_gone(run: Path) -> None:
+    shutil.rmtree(run / "checkpoints" / "000000020")
+    assert checkpoint.settle(run, found(run)[0], keep=2) == {}
+    assert not (run / "checkpoints" / "best").exists()
+
+
+def test_ten_digits_come_after_nine(tmp_path: Path) -> None:
+    """From 10⁹ images on; as text, 1000000000 comes before 999999990."""
+    for images in (1_000_000_010, 1_000_000_000, 999_999_990, 10):
+        save(tmp_path, 10)  # the toy's size goes by its number
+        (tmp_path / "checkpoints" / "000000010").rename(tmp_path / "checkpoints" / f"{images:09d}")
+    (tmp_path / "checkpoints" / "latest").write_text("1000000010\n")
+    assert names(tmp_path) == [10, 999_999_990, 1_000_000_000, 1_000_000_010]
+    assert found(tmp_path)[0].path.name == "1000000010"
+    (tmp_path / "checkpoints" / "1000000010" / TRAINING).unlink()
+    assert found(tmp_path)[0].path.name == "1000000000"
+    checkpoint.prune(tmp_path, 2)
+    assert names(tmp_path) == [1_000_000_000, 1_000_000_010]
+    checkpoint.drop_after(tmp_path, tmp_path / "checkpoints" / "1000000000")
+    assert names(tmp_path) == [1_000_000_000]
+
+
 def test_saving_over_a_damaged_one_replaces_it(run: Path) -> None:
     (run / "checkpoints" / "000000030" / "G.safetensors").write_bytes(b"")
     (run / "checkpoints" / "000000030" / "left.txt").write_bytes(b"")

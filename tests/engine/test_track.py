@@ -17,12 +17,13 @@ from gesso.recipe import Recipe
 
 
 class Service:
-    """The runs that a tracking service has, by id: their parameters, and their points as (step, values)."""
+    """The runs that a tracking service has, by id: their parameters, and their points as (images, values)."""
 
     def __init__(self) -> None:
         self.config: dict[str, dict[str, Any]] = {}
         self.points: dict[str, list[tuple[int, dict[str, float]]]] = {}
         self.ended: list[str] = []
+        self.axis: dict[str, str] = {}
         self.now = ""
 
     def begin(self, run_id: str | None) -> str:
@@ -31,8 +32,16 @@ class Service:
         self.points.setdefault(self.now, [])
         return self.now
 
-    def log(self, values: dict[str, float], step: int) -> None:
-        self.points[self.now].append((step, values))
+    def log(self, values: dict[str, float], step: int | None) -> None:
+        images = step
+        if step is None:  # W&B counts by itself, and has another x axis
+            assert self.axis == {"*": "images"}
+            images = int(values.pop("images"))
+        assert images is not None
+        self.points[self.now].append((images, values))
+
+    def define_metric(self, name: str, step_metric: str) -> None:
+        self.axis[name] = step_metric
 
     def end(self) -> None:
         self.ended.append(self.now)
@@ -44,7 +53,9 @@ def wandb(monkeypatch: pytest.MonkeyPatch) -> Service:
 
     def init(project: str, name: str, dir: str, id: str | None = None, resume: str | None = None) -> Any:
         assert id is None or resume == "allow"  # an id that is there already would be overwritten
-        return SimpleNamespace(id=service.begin(id), log=service.log, finish=service.end)
+        return SimpleNamespace(
+            id=service.begin(id), log=service.log, finish=service.end, define_metric=service.define_metric
+        )
 
     module = ModuleType("wandb")
     module.init = init  # type: ignore[attr-defined]
@@ -123,6 +134,21 @@ def test_a_resume_goes_on_in_the_same_run(service: Service, name: str, tmp_path:
     ((points),) = service.points.values()
     assert [step for step, _ in points] == [100, 200, 300]
     assert service.ended == ["id0", "id0"]
+
+
+@BOTH
+def test_what_is_trained_again_after_a_return_reaches_a_service_too(
+    service: Service, name: str, tmp_path: Path
+) -> None:
+    """W&B drops a point at a step that it has had, so none may be given."""
+    trackers = Trackers(tmp_path, recipe(name), Accelerator(cpu=True), 0)
+    for images in (100, 200):
+        trackers.scalars({"loss/G_A": 1.0}, images)
+    trackers.go_back(100)
+    trackers.scalars({"loss/G_A": 2.0}, 200)
+    trackers.close()
+    assert service.points["id0"] == [(100, {"loss/G_A": 1.0}), (200, {"loss/G_A": 1.0}), (200, {"loss/G_A": 2.0})]
+    assert (service.axis == {"*": "images"}) == (name == "wandb")
 
 
 @BOTH

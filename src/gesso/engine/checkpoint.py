@@ -27,6 +27,7 @@ from gesso.files import disk_errors, sync_folder, write_atomically
 from gesso.progress import Say
 
 MANIFEST, RECIPE, TRAINING = "manifest.json", "recipe.json", "training.pt"
+NUMBER = "[0-9]{1,18}"
 Weights = dict[str, dict[str, Tensor]]
 
 
@@ -103,16 +104,18 @@ def mark_best(run: Path, path: Path) -> None:
 def settle(run: Path, found: Checkpoint, keep: int) -> dict[str, Any]:
     """Bring the folder to the state right after `found` was saved; the best score that it remembers.
 
-    A kill may have come between a save and the pointers and the pruning that follow it.
+    A kill may have come between a save and the pointers and the pruning that follow it, and a run that goes back has
+    marked what came later.
     """
     write_atomically(run / "checkpoints" / "latest", found.path.name + "\n")
     best = dict(found.progress.get("best", {}))
-    if best:
-        marked = found.path.with_name(f"{best['images']:09d}")
-        if marked.is_dir():
-            mark_best(run, marked)
-        else:
-            best = {}
+    marked = found.path.with_name(f"{best['images']:09d}") if best else None
+    if marked and marked.is_dir():
+        mark_best(run, marked)
+    else:  # there may be the mark of one after `found`
+        best, pointer = {}, run / "checkpoints" / "best"
+        with disk_errors(pointer):
+            pointer.unlink(missing_ok=True)
     prune(run, keep)
     return best
 
@@ -125,7 +128,8 @@ def prune(run: Path, keep: int) -> None:
     """
     root = run / "checkpoints"
     latest, best = _named(root, "latest"), _named(root, "best")
-    there = [path for path in list_checkpoints(run) if path.name <= latest]
+    newest = int(latest) if re.fullmatch(NUMBER, latest) else -1
+    there = [path for path in list_checkpoints(run) if images_of(path) <= newest]
     for path in there[: -keep or None] if keep else []:
         if path.name != best:
             _discard(path)
@@ -134,7 +138,7 @@ def prune(run: Path, keep: int) -> None:
 def drop_after(run: Path, path: Path) -> None:
     """Remove the checkpoints after `path`, since what came after it is not good; `settle` then goes on with it."""
     for later in list_checkpoints(run):
-        if later.name > path.name:
+        if images_of(later) > images_of(path):
             _discard(later)
 
 
@@ -152,7 +156,12 @@ def list_checkpoints(run: Path) -> list[Path]:
     """The run's checkpoints, oldest first, not verified."""
     root = run / "checkpoints"
     there = root.iterdir() if root.is_dir() else ()
-    return sorted(path for path in there if path.name.isdecimal() and path.is_dir())
+    return sorted((path for path in there if path.name.isdecimal() and path.is_dir()), key=images_of)
+
+
+def images_of(path: Path) -> int:
+    """The images that the checkpoint at `path` has seen, by its name: nine digits, or more from 10⁹ on."""
+    return int(path.name)
 
 
 def read(path: Path) -> Checkpoint:
@@ -204,13 +213,13 @@ def find(run: Path, which: str, say: Say) -> Checkpoint:
             if name:  # a run without scores has no best
                 say(f"{root / 'best'}: names no checkpoint that is here; using the newest")
             name = there[-1].name
-    elif re.fullmatch("[0-9]{1,18}", which):  # isdigit takes ² too, and int refuses thousands of digits
+    elif re.fullmatch(NUMBER, which):  # isdigit takes ² too, and int refuses thousands of digits
         name = f"{int(which):09d}"
     if name not in {path.name for path in there}:
         choices = ", ".join(path.name for path in there)
         raise CheckpointError(f"{run}: no checkpoint {which}; there are latest, best, {choices}")
     damaged: list[str] = []
-    for path in reversed([path for path in there if path.name <= name]):
+    for path in reversed([path for path in there if images_of(path) <= int(name)]):
         try:
             found = read(path)
         except CheckpointError as error:

@@ -21,8 +21,9 @@ def go_back(s: Session, fault: Fault) -> int:
             write_report(s.run)
         kept = "its last checkpoint is kept" if s.initial is None else "it never came to a checkpoint"
         raise DivergenceError(
-            f"{s.run} {told}, after going back {s.returns} times; {kept}; try a lower learning rate, "
-            "--guard.rate-factor 0.5, another --seed, or --optimizer.clip-norm 1"
+            f"{s.run} {told}, after going back {s.returns} times; {kept}; train again, under another --name or with "
+            "--overwrite, at a lower learning rate, with --guard.rate-factor 0.5, another --seed, or "
+            "--optimizer.clip-norm 1"
         )
     s.returns += 1
     with s.world.main_first():
@@ -40,7 +41,7 @@ def go_back(s: Session, fault: Fault) -> int:
     s.batches.rewind(s.images, s.seed)
     rates = s.recipe.guard.rate_factor**s.returns
     lower = f", learning rates times {rates:g}" if rates != 1 else ""
-    s.narrator.record("resume", s.images)
+    s.narrator.go_back(s.images)
     s.narrator.note(
         s.images,
         f"{told}, noticed at {noticed} images; back to {s.images} with another order of the data{lower} "
@@ -51,7 +52,7 @@ def go_back(s: Session, fault: Fault) -> int:
 
 def _good(s: Session) -> Checkpoint:
     found = checkpoint.find(s.run, "latest", say)
-    earlier = [path for path in checkpoint.list_checkpoints(s.run) if path.name < found.path.name]
+    earlier = [path for path in checkpoint.list_checkpoints(s.run) if checkpoint.images_of(path) < found.images]
     if found.images == s.gone_back_to and earlier:
         return checkpoint.find(s.run, earlier[-1].name, say)
     return found

@@ -136,17 +136,19 @@ LINES: dict[Kind, Callable[[Moment, dict[str, Any]], str]] = {
 class Trackers:
     """TensorBoard by itself; W&B and MLflow through Accelerate, where they are installed.
 
-    A resumed run goes on in the run that W&B or MLflow has for it: `trackers.json` keeps its id there.
+    A resumed run goes on in the run that W&B or MLflow has for it: `trackers.json` keeps its id there. Where images are
+    trained on again, after a return or a kill, TensorBoard takes the points of the first time out. The services let
+    nothing be taken back and show both: MLflow takes a step twice; W&B drops what comes at a step that it had, so the
+    steps there are its own, and images seen are a value, the x axis of the curves.
     """
 
     EXTERNAL = ("wandb", "mlflow")
 
     def __init__(self, run: Path, recipe: Recipe, accelerator: Accelerator, images: int) -> None:
         asked = recipe.tracking.trackers
-        self._tensorboard = None
+        self._folder, self._tensorboard = run / "tensorboard", None
         if "tensorboard" in asked:
-            # After a resume, points beyond it are drawn again; purge_step takes the old ones out from itself on.
-            self._tensorboard = SummaryWriter(str(run / "tensorboard"), purge_step=images + 1)
+            self._tensorboard = _curves(self._folder, images)
             if images == 0:
                 self._tensorboard.add_text("recipe", f"```json\n{recipe.to_json()}```")
         self._accelerator = None
@@ -158,8 +160,18 @@ class Trackers:
         if self._tensorboard:
             for name, value in values.items():
                 self._tensorboard.add_scalar(name, value, images)
-        if self._accelerator:
-            self._accelerator.log({_plain(name): value for name, value in values.items()}, step=images)
+        plain = {_plain(name): value for name, value in values.items()}
+        for tracker in self._accelerator.trackers if self._accelerator else ():
+            if tracker.name == "wandb":
+                tracker.log({**plain, "images": images})
+            else:
+                tracker.log(plain, step=images)
+
+    def go_back(self, images: int) -> None:
+        """Training goes on from `images`, beyond which it was already."""
+        if self._tensorboard:
+            self._tensorboard.close()
+            self._tensorboard = _curves(self._folder, images)
 
     def image(self, name: str, picture: Any, images: int) -> None:
         """An H×W×3 uint8 picture."""
@@ -171,6 +183,11 @@ class Trackers:
             self._tensorboard.close()
         if self._accelerator:
             self._accelerator.end_training()
+
+
+def _curves(folder: Path, images: int) -> SummaryWriter:
+    """TensorBoard's curves in `folder` from `images` on, without the points that it has beyond."""
+    return SummaryWriter(str(folder), purge_step=images + 1)
 
 
 def _plain(name: str) -> str:
@@ -195,6 +212,8 @@ def _follow(names: Sequence[str], run: Path, recipe: Recipe, accelerator: Accele
     try:
         accelerator.init_trackers("gesso")
         for tracker in accelerator.trackers:
+            if tracker.name == "wandb":
+                tracker.tracker.define_metric("*", step_metric="images")
             if tracker.name not in known:
                 tracker.store_init_configuration({"model": recipe.model, **flat(dataclasses.asdict(recipe))})
     except Exception as error:  # the services' packages raise what they like: no login, no network, no such run
@@ -247,6 +266,12 @@ class Narrator:
         """A record of log.jsonl; see runlog.py for the kinds."""
         if self._log:
             self._log.write(kind, images, **values)
+
+    def go_back(self, images: int) -> None:
+        """Training goes on from `images`, beyond which it was already: what was told of later images does not count."""
+        self.record("resume", images)
+        if self._trackers:
+            self._trackers.go_back(images)
 
     def note(self, images: int, text: str) -> None:
         self.bar.say(text)
