@@ -45,8 +45,9 @@ class Choices:
 def choose(recipe: Recipe, model: Model, images: float, before: dict[str, Any], world: World = ALONE) -> Choices:
     """Choose for a run over `images` images; `before` are the recorded choices of the run that is resumed.
 
-    What was chosen automatically is not chosen again: another arithmetic would not end in the same weights. Of several
-    processes the main one chooses for all, but for the device, of which each has its own.
+    What was chosen automatically is not chosen again: another arithmetic would not end in the same weights. Only where
+    this machine has it not, another precision is taken, with a reason that says what it costs. Of several processes the
+    main one chooses for all, but for the device, of which each has its own.
     """
     device = choose_device(recipe.device, own_device(world))
     chosen = _choose(recipe, model, device, images / world.size, before)
@@ -63,7 +64,7 @@ def _choose(
 ) -> Choices:
     recorded = {name: entry["value"] for name, entry in before.items()}
     if recorded.get("device", "").partition(":")[0] == device.value.type:
-        precision = Choice(recorded["precision"], "as the run began")
+        precision = _precision_again(recipe, device.value, recorded["precision"])
         compiled = Choice(recorded["compile"] == "True", "as the run began")
     else:
         precision = choose_precision(recipe.precision, device.value)
@@ -72,6 +73,18 @@ def _choose(
         if recipe.compile == "auto" and model.uncompilable:
             compiled = Choice(False, model.uncompilable)
     return Choices(device, precision, _layout(model, device.value, compiled.value), compiled)
+
+
+def _precision_again(recipe: Recipe, device: torch.device, before: str) -> Choice[str]:
+    """The precision in which a run began, `before`, or another where this machine's device has it not: UsageError where
+    the recipe asks for it."""
+    if before in facts(device).precisions(device):
+        return Choice(before, "as the run began")
+    anew = choose_precision(recipe.precision, device)
+    return Choice(
+        anew.value,
+        f"the run began in {before}, which {device} has not: the weights will not be those of a run without the change",
+    )
 
 
 def _layout(model: Model, device: torch.device, compiled: bool) -> Choice[bool]:
