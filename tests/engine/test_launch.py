@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from gesso.engine.launch import choose
+from gesso.errors import UsageError
 from gesso.models import build_model
 from gesso.recipe import Recipe, TranslationData
 from gesso.recipes import RECIPES
@@ -55,3 +56,20 @@ def test_resumed_run_keeps_what_it_began_with() -> None:
     before = {"device": {"value": "cpu"}, "precision": {"value": "fp32"}, "compile": {"value": "False"}}
     choices = choose(recipe, build_model(recipe), 1e9, before)
     assert (choices.precision.value, choices.compile.value) == ("fp32", False)
+
+
+LEFT = {"device": {"value": "cpu"}, "precision": {"value": "tf32"}, "compile": {"value": "False"}}
+"""The choices of a run that began on a machine whose device has a precision that this one's has not."""
+
+
+def test_a_precision_that_this_machine_has_not_is_chosen_again_with_a_word() -> None:
+    recipe = long_run()
+    precision = choose(recipe, build_model(recipe), 10, LEFT).precision
+    assert precision.value in ("bf16", "fp32")
+    assert precision.reason.startswith("the run began in tf32, which cpu has not: ")
+
+
+def test_a_precision_that_was_asked_for_and_that_this_machine_has_not_is_refused() -> None:
+    recipe = long_run(precision="tf32")
+    with pytest.raises(UsageError, match="--precision tf32: cpu has "):
+        choose(recipe, build_model(recipe), 10, LEFT)
