@@ -64,6 +64,13 @@ def test_several_recipes_are_measured_in_one_call(gesso: Gesso, database: Path) 
         ("run pix2pix --steps 0", r"--steps 0: must be 1 or more"),
         ("run pix2pix --warmup 0", r"--warmup 0: must be 1 or more"),
         ("run pix2pix --price-per-hour -1", r"--price-per-hour -1: must be 0 or more"),
+        ("run pix2pix --price-per-hour nan", r"--price-per-hour nan: must be 0 or more"),
+        ("run pix2pix --price-per-hour inf", r"--price-per-hour inf: must be 0 or more"),
+        ("run pix2pix --machine 'a\nb'", r"--machine 'a\\nb': holds characters that cannot be shown"),
+        ("run pix2pix -- --precision bf16", r"--precision stands behind --, .*: write it before --"),
+        ("run pix2pix -b 2 -- --batch-size=4", r"--batch-size=4 stands behind --"),
+        ("converge pix2pix -- --device cpu", r"--device stands behind --"),
+        ("converge pix2pix --machine '\t'", r"--machine '\\t': holds characters that cannot be shown"),
         ("run pix2pix --device cpu -d tf32", r"--precision tf32: cpu has fp32, bf16"),
         ("run pix2pix --device cpu -b -1", r"--batch-size -1: must be more than 0"),
         ("run pix2pix --data.root nowhere", r"--data\.root nowhere: no such folder"),
@@ -155,6 +162,7 @@ def test_a_folder_of_another_recipe_is_refused(gesso: Gesso, tmp_path: Path, pai
 def test_every_origins_command_can_be_read(gesso: Gesso, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = gesso("bench", "suite", "origins", "--list").out
     commands = [shlex.split(line) for line in lines if line.startswith("gesso ")]
+    assert all(("--compile" in command) == (command[2] == "run") for command in commands)  # as the suite runs them
     assert len(commands) == len(ORIGINS) == len(set(map(tuple, commands)))
     assert {command[3] for command in commands} == {
         *("cyclegan-gaudi", "cyclegan-mindspore", "densenet121", "dcgan-msls", "pix2pix-resnet9")
@@ -170,6 +178,15 @@ def test_every_origins_command_can_be_read(gesso: Gesso, monkeypatch: pytest.Mon
     for command in commands:
         with pytest.raises(ReadError):
             gesso(*command[1:])
+
+
+def test_a_listed_command_has_the_flags_that_were_given(gesso: Gesso) -> None:
+    lines = gesso("bench", "suite", "origins", "--list", "--steps", 7, "--runs", "there", "--machine", "lab").out
+    commands = [line for line in lines if line.startswith("gesso ")]
+    assert all("--machine lab" in line for line in commands)
+    assert all("--steps 7" in line for line in commands if " run " in line)
+    assert sum("--runs there" in line for line in commands) == 1
+    assert not any("--repeats" in line or "--database" in line for line in commands)
 
 
 def test_what_this_machine_cannot_run_is_named(gesso: Gesso, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

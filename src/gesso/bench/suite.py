@@ -58,14 +58,17 @@ ORIGINS = (
     Entry(MINDSPORE, "batch 1, 1 card; 264 ms a step on a V100", "cyclegan-mindspore", 1, "fp32", 1, "cityscapes"),
     Entry(KERAS, "DenseNet-121, batch 256, 1 card, bf16", "densenet121", 256, "bf16", 1, "imagenet"),
     Entry(KERAS, "DenseNet-121, batch 128, 1 card, fp32", "densenet121", 128, "fp32", 1, "imagenet"),
-    Entry(KERAS, "DenseNet-121, batch 128 a card, 8 cards, bf16", "densenet121", 128, "bf16", 8, "imagenet"),
-    Entry(MSLS, "one of the cards of a DL1 or a p3 instance", "dcgan-msls", 128, "fp32", 1, "msls"),
-    Entry(MSLS, "all 8 cards of a DL1.24xlarge", "dcgan-msls", 128, "fp32", 8, "msls"),
+    Entry(KERAS, "DenseNet-121, batch 128 a card, 8 cards, bf16", "densenet121", 128, "bf16", 8, "imagenet",
+          own=("--optimizer.lr", "0.28")),
+    # The origin names its two machines, but neither batch nor arithmetic: these are the paper's.
+    Entry(MSLS, "one card of either machine", "dcgan-msls", 128, "fp32", 1, "msls"),
+    Entry(MSLS, "ml.p3.8xlarge, 4 V100", "dcgan-msls", 128, "fp32", 4, "msls"),
+    Entry(MSLS, "DL1.24xlarge, 8 Gaudis", "dcgan-msls", 128, "fp32", 8, "msls"),
     # The reference code divides a batch among its cards; here a batch is each card's.
     *(
         Entry(GOLDEN, f"resnet_9blocks, batch 32 in all, {cards} card{'s' * (cards > 1)}, {p}", "pix2pix-resnet9",
               32 // cards, p, cards, "facades", own=("--direction", "BtoA"))
-        for cards in (1, 4, 8)
+        for cards in (1, 8)
         for p in ("fp32", "tf32")
     ),
     Entry(
@@ -85,9 +88,9 @@ ORIGINS = (
 SUITES = {"origins": ORIGINS}
 
 
-def command(entry: Entry, datasets: Path) -> str:
+def command(entry: Entry, datasets: Path, more: Sequence[str] = ()) -> str:
     """As one would type it."""
-    return shlex.join(["gesso", "bench", entry.command, *entry.words(datasets)])
+    return shlex.join(["gesso", "bench", entry.command, *entry.words(datasets, more)])
 
 
 def obstacle(entry: Entry, device: str, datasets: Path) -> str:

@@ -1,6 +1,8 @@
 """The commands by which the bench measures: run, converge, suite."""
 
 import dataclasses
+import inspect
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,11 +77,11 @@ def run(arguments: Sequence[str]) -> int:
     for name, value in positive.items():
         if value < 1:
             raise UsageError(f"{name} {value}: must be 1 or more")
-    if values["price_per_hour"] < 0:
-        raise UsageError(f"--price-per-hour {values['price_per_hour']:g}: must be 0 or more")
+    _check_labels(values["machine"], values["price_per_hour"])
     if not values["recipes"]:
         raise UsageError(f"bench run: name a recipe; there are {', '.join(RECIPES)}")
     changes = {"batch_size": values["batch_size"]} if values["batch_size"] else {}
+    _refuse_own(theirs, ("--device", "--precision", "--compile", *(["--batch-size"] if changes else [])))
     recipes = [recipe_of(name, theirs, "bench run", device=values["device"], **changes) for name in values["recipes"]]
 
     from gesso.bench.running import Asked, with_root
@@ -175,6 +177,8 @@ def converge(arguments: Sequence[str]) -> int:
         raise UsageError(f"--seeds {values['seeds']}: must be 1 or more")
     if not 0 <= values["fail_below"] <= 1:
         raise UsageError(f"--fail-below {values['fail_below']:g}: must be from 0 to 1, such as 0.95")
+    _check_labels(values["machine"])
+    _refuse_own(theirs, ("--device", "--precision"))
     _check_bounds(values["score"], values["at_least"], values["at_most"])
     # As words, since each seed is trained by `gesso train` in a process of its own.
     words = [*theirs, "--precision", values["precision"], "--device", values["device"]]
@@ -213,6 +217,21 @@ def converge(arguments: Sequence[str]) -> int:
             print(f"{results}: {added} results added")
     share = sum(seed.converged for seed in study.seeds) / values["seeds"]
     return 1 if share < values["fail_below"] else 0
+
+
+def _check_labels(machine: str, price: float = 0.0) -> None:
+    """UsageError where no result can hold these."""
+    if not machine.isprintable():
+        raise UsageError(f"--machine {machine!r}: holds characters that cannot be shown")
+    if not 0 <= price < math.inf:
+        raise UsageError(f"--price-per-hour {price:g}: must be 0 or more")
+
+
+def _refuse_own(theirs: Sequence[str], own: Sequence[str]) -> None:
+    """UsageError where a flag of `own` stands behind --: the bench's own would silently win."""
+    for word in theirs:
+        if word.partition("=")[0].replace("_", "-") in own:
+            raise UsageError(f"{word} stands behind --, but is the bench's own: write it before --")
 
 
 def _check_bounds(score: str, at_least: float | None, at_most: float | None) -> None:
@@ -262,28 +281,36 @@ def suite(arguments: Sequence[str]) -> int:
     from gesso.bench.suite import SUITES, command, obstacle
 
     entries = SUITES[values["suite"]]
+    named = {
+        "run": ("compile", "steps", "warmup", "repeats", "price_per_hour", "device", "machine", "database"),
+        "converge": ("runs", "device", "machine", "database"),
+    }
+    # `bench run` measures compiled networks too unless it is told not to; what else is the default need not be said.
+    defaults = {**{p.name: p.default for p in inspect.signature(form).parameters.values()}, "compile": "both"}
+    flags = {
+        name: [
+            str(word)
+            for field in fields
+            if values[field] != defaults[field]
+            for word in (f"--{field.replace('_', '-')}", values[field])
+        ]
+        for name, fields in named.items()
+    }
     if values["list"]:
         for entry in entries:
-            print(f"# {entry.origin}: {entry.what}\n{command(entry, values['datasets'])}")
+            print(f"# {entry.origin}: {entry.what}\n{command(entry, values['datasets'], flags[entry.command])}")
         return 0
-    measured = {"--compile": "compile", "--steps": "steps", "--warmup": "warmup", "--repeats": "repeats"}
-    measured |= {"--price-per-hour": "price_per_hour"}
-    flags = {
-        "run": {flag: values[name] for flag, name in measured.items()},
-        "converge": {"--runs": values["runs"]},
-    }
     obstacles = [obstacle(entry, values["device"], values["datasets"]) for entry in entries]
     for entry, reason in zip(entries, obstacles, strict=True):
         if reason:
             print(f"skipped: {entry.origin}, {entry.what}: {reason}")
     worst = 0
     for entry in (entry for entry, reason in zip(entries, obstacles, strict=True) if not reason):
-        places = {"--device": values["device"], "--machine": values["machine"], "--database": values["database"]}
-        given = {**flags[entry.command], **places}
-        more = [str(word) for flag, value in given.items() if value != "" for word in (flag, value)]
         print(f"{entry.origin}, {entry.what}")
         try:
-            code = {"run": run, "converge": converge}[entry.command](entry.words(values["datasets"], more))
+            code = {"run": run, "converge": converge}[entry.command](
+                entry.words(values["datasets"], flags[entry.command])
+            )
         except GessoError as error:
             print(f"gesso: {error}", file=sys.stderr)
             code = error.exit_code
