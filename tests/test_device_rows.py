@@ -48,7 +48,7 @@ def test_a_package_that_does_not_load_is_named_with_the_reason(tmp_path: Path, m
 def test_bf16_is_offered_where_the_vendors_package_says_so(supported: bool, npu: Mock) -> None:
     npu.is_bf16_supported.return_value = supported
     there = torch.device("cpu")  # stands for npu:0, a name that only torch_npu makes known
-    assert NPU.precisions(there) == (("fp32", "bf16") if supported else ("fp32",))
+    assert NPU.precisions(there) == (("fp32", "bf16", "fp16") if supported else ("fp32", "fp16"))
     assert NPU.best_precision(there).value == ("bf16" if supported else "fp32")
 
 

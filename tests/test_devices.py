@@ -117,7 +117,7 @@ def test_precisions_of_cuda_are_those_of_the_index(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: generations[str(device)])
     assert choose_precision("auto", torch.device("cuda:0")).value == "fp32"
     assert choose_precision("auto", torch.device("cuda:1")).value == "bf16"
-    with pytest.raises(UsageError, match=r"--precision bf16: cuda:0 has fp32$"):
+    with pytest.raises(UsageError, match=r"--precision bf16: cuda:0 has fp32, fp16$"):
         choose_precision("bf16", torch.device("cuda:0"))
 
 

@@ -1,7 +1,7 @@
 """A run that diverges is noticed, mended where that can be, and else stopped with a diagnosis."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from gesso.engine.runlog import read_log
 from gesso.engine.track import Meter
 from gesso.engine.train import train
 from gesso.errors import DivergenceError
-from gesso.models.base import Model
+from gesso.models.base import Loss, Model
 from gesso.progress import say
 from gesso.recipe import Checkpoints, Recipe
 from gesso.recipe import Guard as Limits
@@ -73,6 +73,12 @@ def test_a_step_whose_gradients_are_not_finite_is_discarded_and_named(
         f"guard: a step was discarded, {optimizer}'s gradients not finite ({count} of the last 100)"
         for count in (1, 2, 3)
     ]
+
+
+def test_a_discarded_last_step_is_told_of(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoiled(monkeypatch, nan_at([23], "G"))
+    run = train(toy("pix2pix", pairs), runs=tmp_path, name="run").path
+    assert "guard: a step was discarded, G's gradients not finite (1 of the last 100)" in notes(run)
 
 
 def test_a_discarded_step_leaves_weights_and_moments_as_they_were(pairs: Path, tmp_path: Path) -> None:
@@ -130,8 +136,9 @@ def test_without_the_guard_the_same_gradients_spoil_the_run(
 ) -> None:
     plain = Model.descend
 
-    def descend(self: Model, optimizer: str, loss: Tensor, clip_norm: float = 0.0) -> None:
-        plain(self, optimizer, loss * torch.nan if optimizer == "G" else loss, clip_norm)
+    def descend(self: Model, optimizer: str, losses: Iterable[Loss], clip_norm: float = 0.0) -> dict[str, Tensor]:
+        factor = torch.nan if optimizer == "G" else 1
+        return plain(self, optimizer, [Loss(loss.total * factor, loss.told) for loss in losses], clip_norm)
 
     monkeypatch.setattr(Model, "descend", descend)
     run = train(toy("pix2pix", pairs, guard=Limits(enabled=False)), runs=tmp_path, name="run").path

@@ -32,20 +32,21 @@ def _allow_tf32(allow: bool) -> None:
 
 
 def _precisions(device: torch.device) -> tuple[str, ...]:
-    return ("fp32", "tf32", "bf16") if torch.cuda.get_device_capability(device) >= (8, 0) else ("fp32",)
+    newer = torch.cuda.get_device_capability(device) >= (8, 0)
+    return ("fp32", "tf32", "bf16", "fp16") if newer else ("fp32", "fp16")
 
 
 def _precision(device: torch.device) -> Choice[str]:
     if "bf16" in _precisions(device):
         return Choice("bf16", "tensor cores multiply bfloat16 (compute capability 8.0 or newer)")
-    return Choice("fp32", "this GPU is older than compute capability 8.0")
+    return Choice("fp32", "this GPU is older than compute capability 8.0; from 7.0 on fp16 is faster, if asked for")
 
 
 CUDA = Accelerator(
     kind="cuda",
     documentation="PyTorch: CUDA semantics",
     needs="an NVIDIA GPU, its driver, and a torch built for CUDA",
-    limits="GPUs older than compute capability 8.0 have fp32 alone: they would need fp16, which is not offered.",
+    limits="GPUs older than compute capability 8.0 have neither bf16 nor tf32; fp16 must be asked for.",
     host=False,
     numbered=True,
     count=lambda: 0 if _for_amd() else torch.cuda.device_count(),
@@ -76,7 +77,7 @@ ROCM = replace(
     limits="TF32 is not offered, which only some of these GPUs have; channels_last is left off.",
     count=lambda: torch.cuda.device_count() if _for_amd() else 0,
     # As torch.cuda.is_bf16_supported says of every GPU under ROCm. Compute capabilities are NVIDIA's and say nothing.
-    precisions=lambda device: ("fp32", "bf16"),
+    precisions=lambda device: ("fp32", "bf16", "fp16"),
     best_precision=lambda device: Choice("bf16", "torch has bfloat16 on every GPU that ROCm supports"),
     channels_last=Choice(False, "MIOpen was not measured to gain from channels_last"),
     energy=lambda device: {},

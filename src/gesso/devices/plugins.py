@@ -48,7 +48,7 @@ def _of(device: torch.device) -> Any:
 
 
 def _bf16_or_fp32(device: torch.device) -> tuple[str, ...]:
-    return ("fp32", "bf16") if _of(device).is_bf16_supported() else ("fp32",)
+    return ("fp32", "bf16", "fp16") if _of(device).is_bf16_supported() else ("fp32", "fp16")
 
 
 def _best(device: torch.device) -> Choice[str]:
@@ -111,7 +111,8 @@ NPU = Accelerator(
     kind="npu",
     documentation="Ascend Extension for PyTorch (torch_npu): README, API reference",
     needs="a Huawei Ascend, its driver and CANN, and a torch_npu of torch's version",
-    limits="HF32 is not offered, and is turned off; torch_npu's own fused optimizers are not used.",
+    limits="fp16 must be asked for; HF32 is not offered, and is turned off; torch_npu's own fused optimizers are not "
+    "used.",
     host=False,
     numbered=True,
     count=lambda: _count("npu", "torch_npu", "torch_npu"),

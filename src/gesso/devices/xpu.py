@@ -11,7 +11,8 @@ def _precisions(device: torch.device) -> tuple[str, ...]:
     has = torch.xpu.get_device_properties(device)
     tf32 = ("tf32",) if has.has_subgroup_matrix_multiply_accumulate else ()
     bf16 = ("bf16",) if has.has_bfloat16_conversions else ()
-    return ("fp32", *tf32, *bf16)
+    fp16 = ("fp16",) if has.has_fp16 else ()
+    return ("fp32", *tf32, *bf16, *fp16)
 
 
 def _precision(device: torch.device) -> Choice[str]:

@@ -11,7 +11,7 @@ from gesso.engine.runs import versions
 from gesso.errors import UsageError
 from gesso.metrics.features import INCEPTION_SHA256, find_inception
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 OPTIONAL = ("wandb", "mlflow")
 
 

@@ -5,7 +5,7 @@ Three lines of defence, each where it costs nothing:
 On the device, in every step. The norm of each optimizer's gradients, already the mean over all processes, is compared
 with its own past. Where it is not finite, or `FAR` times the highest of late, the optimizer's step is discarded: fused
 optimizers read a flag on the device and leave weights and moments alone, so nothing waits for the answer; for others
-the gradients become zero.
+the gradients become zero. In fp16, whose gradients overflow now and then, the loss scale follows from it.
 
 On the host, every `LOOK` steps. What the steps left on the device (norms, flags, losses, the spread of what was
 generated) was copied while the steps after them ran. From it come the faults that no single step shows: too many
@@ -20,7 +20,7 @@ in the weights of one that was not stopped.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from gesso.devices import facts
+from gesso.engine.scaling import LossScale
 from gesso.models.base import Model
 from gesso.processes import World
 from gesso.recipe import Guard as Limits
@@ -79,13 +80,18 @@ class Memory:
 
 
 class Guard:
-    """Watches the steps of `model`. Made once its optimizers are there; `limits` are the recipe's."""
+    """Watches the steps of `model`. Made once its optimizers are there; `limits` are the recipe's.
 
-    def __init__(self, limits: Limits, model: Model, world: World) -> None:
+    fp16: scale the losses, and the gradients back. `limits` must not be off then.
+    """
+
+    def __init__(self, limits: Limits, model: Model, world: World, *, fp16: bool = False) -> None:
         self._limits, self._model, self._world = limits, model, world
         device = self._device = next(next(iter(model.networks.values())).parameters()).device
         self._highest = {name: torch.zeros((), device=device) for name in model.optimizers}
         self._count = torch.zeros((), device=device)
+        self._scales = {name: LossScale(device) for name in model.optimizers} if fp16 else {}
+        model.loss_scales = {name: scale.value for name, scale in self._scales.items()}
         self._memory = Memory()
         self._parts: dict[str, tuple[Tensor, Tensor]] = {}
         self._ahead: list[Seen] = []
@@ -101,6 +107,8 @@ class Guard:
         highest = self._highest[name]
         bad = ~norm.isfinite() | ((norm > FAR * highest) & (self._count >= SETTLING))
         self._highest[name] = torch.where(bad, highest, torch.maximum(highest * FADING, norm))
+        if name in self._scales:
+            self._scales[name].follow(norm.isfinite())
         if getattr(optimizer, "_step_supports_amp_scaling", False):
             _begin_momentum(optimizer)
             optimizer.grad_scale = None  # type: ignore[attr-defined]
@@ -168,7 +176,9 @@ class Guard:
                 return Fault(f"{len(memory.discarded)} of the last {RECENT} steps had to be discarded; {why}")
         for name, loss in losses.items():
             if not math.isfinite(loss):
-                return Fault(f"{name} is {loss}")
+                if not dropped or self._spoiled():
+                    return Fault(f"{name} is {loss}")
+                continue
             highest = memory.highest.get(name, 0.0)
             if memory.steps > SETTLING and abs(loss) > FAR * max(highest, ZERO):
                 return Fault(f"{name} is {loss:.3g}, {FAR:.0f} times the highest of late, {highest:.3g}")
@@ -182,21 +192,41 @@ class Guard:
             return Fault(f"the generator has made nothing but one colour for {memory.flat} steps")
         return None
 
+    def _spoiled(self) -> bool:
+        """Whether a number that is not finite has got into what outlives a step, though its optimizers stood still:
+        running statistics, pools of past fakes."""
+        buffers = (buffer for network in self._model.networks.values() for buffer in network.buffers())
+        return not all(bool(held.isfinite().all()) for held in (*buffers, *_tensors(self._model.state_dict())))
+
     def forget(self) -> None:
         """Begin anew, as before the first step."""
+        for scale in self._scales.values():
+            scale.forget()
         self.load_state_dict({"gradients": dict.fromkeys(self._highest, 0.0), "count": 0.0, "memory": {}})
 
     def state_dict(self) -> dict[str, Any]:
         """Everything remembered; call after `settle`."""
         highest = {name: float(value) for name, value in self._highest.items()}
-        return {"gradients": highest, "count": float(self._count), "memory": vars(self._memory)}
+        scales = {name: scale.state_dict() for name, scale in self._scales.items()}
+        return {"gradients": highest, "count": float(self._count), "memory": vars(self._memory), "scales": scales}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """What `state_dict` gave; steps under way are forgotten."""
         self._highest = {name: torch.tensor(value, device=self._device) for name, value in state["gradients"].items()}
         self._count = torch.tensor(state["count"], device=self._device)
         self._memory = Memory(**state["memory"])
+        for name, scale in state.get("scales", {}).items():
+            self._scales[name].load_state_dict(scale)
         self._ahead, self._copied = [], []
+
+
+def _tensors(held: Any) -> Iterator[Tensor]:
+    """Every tensor in nested dicts and lists."""
+    if isinstance(held, Tensor):
+        yield held
+    elif isinstance(held, dict | list | tuple):
+        for each in held.values() if isinstance(held, dict) else held:
+            yield from _tensors(each)
 
 
 def _begin_momentum(optimizer: torch.optim.Optimizer) -> None:

@@ -99,6 +99,10 @@ def _layout(model: Model, device: torch.device, compiled: bool) -> Choice[bool]:
     return channels_last
 
 
+AUTOCAST = ("bf16", "fp16")
+"""Precisions in which convolutions and products are done in another arithmetic than the rest."""
+
+
 def step_flops(model: Model) -> float:
     """Floating point operations of one training step on one image of each role; a multiply-add counts two."""
     inputs = model.inputs()
@@ -130,8 +134,9 @@ def prepare(
     torch.use_deterministic_algorithms(deterministic)
     # Accelerate keeps its state for a whole process, which may train several recipes one after another.
     AcceleratorState._reset_state(reset_partial_state=True)
+    precision = choices.precision.value
     with patch_environment(ACCELERATE_TORCH_DEVICE=str(device)):  # of two kinds it would take its own favourite
-        accelerator = Accelerator(mixed_precision="bf16" if choices.precision.value == "bf16" else "no", cpu=row.host)
+        accelerator = Accelerator(mixed_precision=precision if precision in AUTOCAST else "no", cpu=row.host)
     layout = torch.channels_last if choices.channels_last.value else torch.contiguous_format
     networks = [*model.networks.values(), *(average.networks.values() if average else ())]
     for network in networks:

@@ -120,7 +120,7 @@ def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) ->
     environment = read_environment(run)
     choices = choose(recipe, model, total, environment.get("choices", {}) if found else {}, world)
     accelerator = prepare(model, average, choices, train=True, deterministic=recipe.deterministic, world=world)
-    guard = Guard(recipe.guard, model, world)
+    guard = Guard(recipe.guard, model, world, fp16=choices.precision.value == "fp16")
     if found:
         state.restore(model, average, guard, found, world.rank)
     elif world.main:

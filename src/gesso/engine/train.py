@@ -108,9 +108,12 @@ def _loop(s: Session, stop: threading.Event) -> bool:
             with meter.paused():
                 save = done or stopping or _due(before, s.images, s.every(recipe.checkpoints.every))
                 score = done or _due(before, s.images, s.every(recipe.evaluation.every))
-                if (save or score) and (fault := s.guard.settle()):  # a score may be the best, and saved for that
-                    before, meter = go_back(s, fault), Meter(world.average)
-                    continue
+                if save or score:  # a score may be the best, and saved for that
+                    fault = s.guard.settle()
+                    _tell_of_guard(s)
+                    if fault:
+                        before, meter = go_back(s, fault), Meter(world.average)
+                        continue
                 if score:
                     save |= _evaluate(s)
                 if done or _due(before, s.images, s.every(recipe.tracking.sheet_every)):
@@ -138,8 +141,7 @@ def _loop(s: Session, stop: threading.Event) -> bool:
         meter.add(losses, step)
         s.guard.watch(losses)
         fault = s.guard.look()
-        for note in s.guard.notes():
-            s.narrator.note(s.images, note)
+        _tell_of_guard(s)
         if fault:
             before, meter = go_back(s, fault), Meter(world.average)
             continue
@@ -165,6 +167,11 @@ def _end(s: Session, finished: bool) -> list[dict[str, Any]]:
 def _due(before: int, now: int, every: int) -> bool:
     """Whether a multiple of `every` images was passed on the way from `before` to `now`."""
     return every > 0 and now // every > before // every
+
+
+def _tell_of_guard(s: Session) -> None:
+    for note in s.guard.notes():
+        s.narrator.note(s.images, note)
 
 
 def _evaluate(s: Session) -> bool:

@@ -33,6 +33,7 @@ class Model(ABC):
     used        names of the networks that are used after training, and that weight averaging follows
     share_gradients  is called with the gradients of an optimizer before its step; puts into them their mean over all
                 processes, where there are several
+    loss_scales  by optimizer, what its loss is multiplied by before the backward pass; empty but in fp16
     inspect     is called with an optimizer's name, it, and its gradients once they are shared: may discard its step
     made        the newest pictures that the step in train_step generated, detached; empty for models that make none
     discriminator_losses  names of the losses that say how well the discriminators tell
@@ -48,6 +49,7 @@ class Model(ABC):
     made: list[Tensor]
     discriminator_losses: tuple[str, ...] = ()
     submit: Callable[[], None]
+    loss_scales: dict[str, Tensor]
 
     def __init__(self, recipe: Recipe, networks: Networks) -> None:
         self.config = recipe
@@ -57,6 +59,7 @@ class Model(ABC):
         self.inspect = lambda name, optimizer, gradients: None
         self.made = []
         self.submit = lambda: None
+        self.loss_scales = {}
 
     def initialize(self, seed: int) -> None:
         """Draw every network's weights: a function of the seed and the network's place alone."""
@@ -131,14 +134,18 @@ class Model(ABC):
         """
         chosen, count = self.optimizers[optimizer], self.config.accumulate
         chosen.zero_grad(set_to_none=True)
+        scale = self.loss_scales.get(optimizer)
         told: list[dict[str, Tensor]] = []
         for loss in losses:
-            (loss.total if count == 1 else loss.total / count).backward()  # type: ignore[no-untyped-call]
+            total = loss.total if count == 1 else loss.total / count
+            (total if scale is None else total * scale).backward()  # type: ignore[no-untyped-call]
             told.append({name: value.detach() for name, value in loss.told.items()})
             self.submit()
         assert len(told) == count, "a loss for each of the batch's pieces"
         parameters = list(chain.from_iterable(group["params"] for group in chosen.param_groups))
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if scale is not None:
+            torch._foreach_div_(gradients, scale)
         self.share_gradients(gradients)
         self.inspect(optimizer, chosen, gradients)
         if clip_norm:

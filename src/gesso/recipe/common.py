@@ -22,7 +22,7 @@ from gesso.restoring import flat
 
 BUILTIN_STREETS = "builtin:streets"
 
-Precision = Literal["auto", "fp32", "tf32", "bf16"]
+Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 Switch = Literal["auto", "on", "off"]
 GANMode = Literal["lsgan", "vanilla", "hinge"]
 Kind = Literal["translator", "generator", "classifier"]
@@ -217,6 +217,8 @@ class Recipe:
         )
         if self.batch_size % self.accumulate:
             raise UsageError(f"--accumulate {self.accumulate}: must divide --batch-size {self.batch_size}")
+        if self.precision == "fp16" and not self.guard.enabled:
+            raise UsageError("--precision fp16 --guard.no-enabled: the guard discards steps that overflow; leave it on")
         if self.seed >= 2**31:
             raise UsageError(f"--seed {self.seed}: must be less than 2147483648")
         for name, value in flat(dataclasses.asdict(self)).items():

@@ -93,4 +93,6 @@ class DCGANRecipe(GenerationRecipe):
         share({"--optimizer.beta1": optimizer.beta1, "--optimizer.beta2": optimizer.beta2})
         if self.loss.r1 and self.compile == "on":
             raise UsageError("--compile on: the R1 penalty needs second derivatives, which compiled networks lack")
+        if self.loss.r1 and self.precision == "fp16":
+            raise UsageError("--precision fp16: the R1 penalty's second derivatives vanish in it; use bf16 or fp32")
         return super().checked()
