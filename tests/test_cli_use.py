@@ -88,7 +88,7 @@ def test_the_columns_of_classify_stand_below_each_other(
     classifier: Path, classes: Path, gesso: Gesso, tmp_path: Path
 ) -> None:
     picture = (classes / "val" / "dark" / "0.png").read_bytes()
-    for name in ("a.png", "much-longer-name.png"):
+    for name in ("a.png", "much-longer-name.png", "a-name-that-takes\ntwo-lines.png"):
         (tmp_path / name).write_bytes(picture)
     header, *rows = gesso("classify", classifier, tmp_path, "--device", "cpu").out
     assert {row.index(" %  ") + len(" %") for row in rows} == {header.index("score") + len("score")}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gesso.errors import DiskError
-from gesso.files import disk_errors, write_atomically
+from gesso.files import disk_errors, shown, write_atomically
 
 
 @contextlib.contextmanager
@@ -92,3 +92,8 @@ def test_one_line_names_the_path_and_the_mend(number: int | None, mend: str) -> 
 def test_other_errors_go_through() -> None:
     with pytest.raises(ValueError, match="ours"), disk_errors(Path("there")):
         raise ValueError("ours")
+
+
+def test_a_name_is_shown_on_one_line_and_steers_no_terminal() -> None:
+    assert shown(Path("ünï ☃.png")) == "ünï ☃.png"
+    assert shown("a\nb\x1b[2J\udcff.png") == r"a\nb\x1b[2J\udcff.png"

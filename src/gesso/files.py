@@ -54,6 +54,11 @@ def write_atomically(path: Path, content: str | bytes, *, sync: bool = True) -> 
             beside.unlink(missing_ok=True)
 
 
+def shown(path: Path | str) -> str:
+    """`path` for a line of a table or a report: a name may hold line breaks and whatever else steers a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames inside `folder` survive a loss of power, where the system can."""
     with contextlib.suppress(OSError):

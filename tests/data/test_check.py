@@ -177,3 +177,8 @@ def test_every_damaged_file_that_cannot_be_read_is_named(tmp_path: Path) -> None
     report = check(tmp_path)
     assert {finding.path for finding in report.findings if finding.severity == "bad"} == unreadable
     assert len(format_report(report).splitlines()) == len(report.findings) + 7
+
+
+def test_a_finding_is_one_line_whatever_the_name(tmp_path: Path) -> None:
+    (tmp_path / "two\nlines.png").touch()
+    assert format_report(check(tmp_path)).splitlines()[0] == rf"bad  {tmp_path}/two\nlines.png: empty file"

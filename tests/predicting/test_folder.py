@@ -202,6 +202,7 @@ def test_full_disk_leaves_only_whole_results(resnet: Path, tmp_path: Path, monke
     [
         ({"batch_size": 0}, "--batch-size 0: must be 1 or more"),
         ({"resize": -1}, "--resize -1: must be 0 or more"),
+        ({"max_pixels": 0}, "--max-pixels 0: must be 1 or more"),
         ({"device": "tpu9"}, "--device tpu9"),
         ({"precision": "tf32"}, "--precision tf32: cpu has"),
     ],

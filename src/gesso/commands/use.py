@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from gesso.commands.flags import Arithmetic, BatchSize, Flag, Inputs, Out, Run
+from gesso.files import shown
 from gesso.parsing import parse
 
 
@@ -140,7 +141,7 @@ def classify(arguments: Sequence[str]) -> int:
     records = classify_folder(**values)
     if as_json:
         return _print_json(records)
-    return _print_table(records, max(len(str(path)) for path in pictures(values["inputs"])))
+    return _print_table(records, max(len(shown(path)) for path in pictures(values["inputs"])))
 
 
 def _print_json(records: Iterable[Mapping[str, Any]]) -> int:
@@ -158,10 +159,10 @@ def _print_table(records: Iterable[Mapping[str, Any]], width: int) -> int:
     for record in records:
         if "error" in record:
             bad += 1
-            print(f"gesso: {record['file']}: {record['error']}", file=sys.stderr)
+            print(f"gesso: {shown(record['file'])}: {record['error']}", file=sys.stderr)
             continue
         for found in record["classes"]:
-            print(f"{record['file']:<{width}}  {100 * found['score']:6.2f} %  {found['class']}", flush=True)
+            print(f"{shown(record['file']):<{width}}  {100 * found['score']:6.2f} %  {found['class']}", flush=True)
     return 2 if bad else 0
 
 

@@ -23,6 +23,7 @@ from gesso.data.layouts import VARIED, Laid, Size, below, layouts, readers
 from gesso.data.shards import ShardSource, is_shards, open_shards, shard_splits
 from gesso.data.sources import Unit
 from gesso.errors import BadImage, DataError, UsageError, spelling
+from gesso.files import shown
 from gesso.progress import Progress, silent
 
 T = TypeVar("T")
@@ -150,7 +151,7 @@ def _report(
 
 def format_report(report: Report) -> str:
     """The report as lines for a terminal: one a finding, then a summary."""
-    lines = [f"{finding.severity}  {finding.path}: {finding.reason}" for finding in report.findings]
+    lines = [f"{finding.severity}  {shown(finding.path)}: {finding.reason}" for finding in report.findings]
     if lines:
         lines.append("")
     sizes = [f"{width} x {height} ({count})" for (width, height), count in report.sizes.most_common(SHOWN_SIZES)]

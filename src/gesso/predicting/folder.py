@@ -100,6 +100,8 @@ def translate_folder(
         raise UsageError(f"--batch-size {batch_size}: must be 1 or more")
     if resize < 0:
         raise UsageError(f"--resize {resize}: must be 0 or more")
+    if max_pixels < 1:
+        raise UsageError(f"--max-pixels {max_pixels}: must be 1 or more")
     found = find_checkpoint(run, checkpoint)
     recipe = read_recipe(run)
     if not isinstance(recipe, TranslationRecipe):

@@ -19,7 +19,7 @@ import filelock
 
 from gesso.data.ahead import ahead
 from gesso.errors import DataError, UsageError
-from gesso.files import disk_errors, sync_folder, write_atomically
+from gesso.files import disk_errors, shown, sync_folder, write_atomically
 from gesso.progress import Progress, Say, silent
 
 T = TypeVar("T")
@@ -130,7 +130,7 @@ def over(work: Callable[[T], R], items: Sequence[T], workers: int, progress: Pro
 def tell_bad(bad: Sequence[tuple[str, str]], skip_bad: bool, say: Say) -> None:
     """Names the images, and why each, that cannot be read. DataError unless they are to be left out."""
     for name, reason in bad[:_TOLD]:
-        say(f"{name}: {reason}")
+        say(f"{shown(name)}: {reason}")
     if len(bad) > _TOLD:
         say(f"… and {len(bad) - _TOLD} more")
     if bad and not skip_bad:
