@@ -82,11 +82,16 @@ def test_set_is_hostile_and_not_hopeless(worst: Worst) -> None:
     assert len(worst.good) > 50
 
 
+def by_own_flag(bad: dict[Path, str]) -> dict[Path, str]:
+    """The reasons as commands tell them whose limit is not a recipe's."""
+    return {path: reason.replace("--data.max-pixels", "--max-pixels") for path, reason in bad.items()}
+
+
 def test_check_names_each_bad_file_and_no_other(worst: Worst, checked: Told) -> None:
     calm(checked)
     assert checked.code == 2
     named = [match.groups() for line in checked.out if (match := re.match(r"bad +(.+?): (.+)", line))]
-    assert {Path(path): reason for path, reason in named} == worst.bad
+    assert {Path(path): reason for path, reason in named} == by_own_flag(worst.bad)
     assert len(named) == len(worst.bad)
     assert any(line.startswith("found") and f"{len(worst.bad)} bad" in line for line in checked.out)
 
@@ -123,7 +128,7 @@ def test_translate_writes_each_good_picture_and_names_each_bad_one(worst: Worst,
     calm(told)
     assert told.code == 2
     assert [line for line in told.err if line.startswith("gesso: ")] == [
-        f"gesso: {path}: {reason}" for path, reason in worst.bad.items()
+        f"gesso: {path}: {reason}" for path, reason in by_own_flag(worst.bad).items()
     ]
     written = {path.name: image_size(path) for path in trained.out.iterdir()}
     assert written == {f"{path.stem}.png": image_size(path) for path in worst.good}
