@@ -1,6 +1,8 @@
 """Which rows are measured, in which order, and what becomes of them where one fails or all are interrupted."""
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -165,6 +167,11 @@ def test_a_worker_writes_what_came_of_its_job(tmp_path: Path, monkeypatch: pytes
         def fail(job: Job, error: BaseException = error) -> None:
             raise error
 
-        monkeypatch.setattr("gesso.bench.worker.measure", fail)
+        monkeypatch.setattr("gesso.bench.measuring.measure", fail)
         assert worker.main(path) == 2
         assert path.with_suffix(suffix).exists()
+
+
+def test_a_worker_loads_torch_only_where_an_interrupt_is_heard() -> None:
+    code = "import sys, gesso.bench.worker; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,10 +7,8 @@ line of JSON in JOB.result; what went wrong is a line of text in JOB.error, or i
 import sys
 from pathlib import Path
 
-from gesso.bench.measuring import Job, measure
 from gesso.errors import GessoError, ProcessError, out_of_memory
 from gesso.files import write_atomically
-from gesso.launching import launch, starts
 
 MODULE = "gesso.bench.worker"
 RESULT, ERROR, MEMORY = ".result", ".error", ".memory"
@@ -20,6 +18,10 @@ INTERRUPTED = 130
 def main(path: Path) -> int:
     """The exit code."""
     try:
+        # Takes seconds, in which one may be interrupted too.
+        from gesso.bench.measuring import Job, measure
+        from gesso.launching import launch, starts
+
         job = Job.from_json(path.read_text())
         if starts(job.devices, 0, job.recipe.device):
             return launch([str(path)], job.devices, 0, MODULE)
