@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile import refused_and_taken, write_hostile_files
+from hostile import by_own_flag, refused_and_taken, write_hostile_files
 from PIL import Image
 
 from gesso.data.images import image_size
@@ -80,11 +80,6 @@ def trained(worst: Worst, tmp_path_factory: pytest.TempPathFactory) -> Trained:
 def test_set_is_hostile_and_not_hopeless(worst: Worst) -> None:
     assert len(worst.bad) > 100
     assert len(worst.good) > 50
-
-
-def by_own_flag(bad: dict[Path, str]) -> dict[Path, str]:
-    """The reasons as commands tell them whose limit is not a recipe's."""
-    return {path: reason.replace("--data.max-pixels", "--max-pixels") for path, reason in bad.items()}
 
 
 def test_check_names_each_bad_file_and_no_other(worst: Worst, checked: Told) -> None:
