@@ -3,8 +3,9 @@
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import tifffile
@@ -13,6 +14,7 @@ from PIL import Image
 from gesso.data.images import read_image
 from gesso.errors import BadImage
 
+Name = TypeVar("Name")
 GIANT = ((65535, 65535), (16383, 16383), (30000, 40000), (2**31 - 1, 2**31 - 1), (2**32 - 1, 1), (0, 7), (9990, 9990))
 
 
@@ -198,3 +200,8 @@ def refused_and_taken(paths: Iterable[Path]) -> tuple[dict[Path, str], list[Path
         except BadImage as error:
             bad[path] = error.reason
     return bad, good
+
+
+def by_own_flag(bad: Mapping[Name, str]) -> dict[Name, str]:
+    """The reasons as commands tell them whose limit is not a recipe's."""
+    return {name: reason.replace("--data.max-pixels", "--max-pixels") for name, reason in bad.items()}
