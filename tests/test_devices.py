@@ -179,7 +179,8 @@ def test_nothing_is_compiled_where_the_row_lacks_a_compiler(machine: Callable[..
     assert choose_compile("auto", torch.device("cuda"), **long).value
     ACCELERATORS["cuda"] = lacking  # the fixture puts the row back
     assert choose_compile("auto", torch.device("cuda"), **long) == Choice(False, "no compiler: it is not there")
-    assert choose_compile("on", torch.device("cuda"), **long) == Choice(True, "asked for")
+    with pytest.raises(UsageError, match=r"--compile on: no compiler: it is not there"):
+        choose_compile("on", torch.device("cuda"), **long)
 
 
 def test_matmul_waits_for_the_device_that_it_times(monkeypatch: pytest.MonkeyPatch) -> None:

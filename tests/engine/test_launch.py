@@ -73,3 +73,25 @@ def test_a_precision_that_was_asked_for_and_that_this_machine_has_not_is_refused
     recipe = long_run(precision="tf32")
     with pytest.raises(UsageError, match="--precision tf32: cpu has "):
         choose(recipe, build_model(recipe), 10, LEFT)
+
+
+COMPILED = {"device": {"value": "cpu"}, "precision": {"value": "fp32"}, "compile": {"value": "True"}}
+
+
+def test_a_run_that_began_compiled_goes_on_eager_with_a_word_where_there_is_no_compiler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    recipe = long_run()
+    choice = choose(recipe, build_model(recipe), 10, COMPILED).compile
+    assert not choice.value
+    assert choice.reason.startswith("the run began compiled; no C++ compiler: ")
+
+
+def test_a_run_that_was_asked_to_be_compiled_is_refused_where_there_is_no_compiler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    recipe = long_run(compile="on")
+    with pytest.raises(UsageError, match="--compile on: no C"):
+        choose(recipe, build_model(recipe), 10, COMPILED)

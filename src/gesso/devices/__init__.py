@@ -122,11 +122,13 @@ def choose_compile(flag: Switch, device: torch.device, step_flops: float, steps:
     """Whether to compile networks that do `step_flops` floating point operations in each of `steps` steps.
 
     Decided from an estimate and not from a timing, so that the same recipe on the same machine always gets the
-    same arithmetic and a resumed run stays bit-identical.
+    same arithmetic and a resumed run stays bit-identical. UsageError where it is asked for and cannot be.
     """
+    compiler = facts(device).compiler()
+    if flag == "on" and not compiler.value:
+        raise UsageError(f"--compile on: {compiler.reason}")
     if flag != "auto":
         return Choice(flag == "on", "asked for")
-    compiler = facts(device).compiler()
     if not compiler.value:
         return compiler
     seconds = steps * step_flops / facts(device).nominal_flops

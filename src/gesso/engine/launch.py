@@ -65,7 +65,7 @@ def _choose(
     recorded = {name: entry["value"] for name, entry in before.items()}
     if recorded.get("device", "").partition(":")[0] == device.value.type:
         precision = _precision_again(recipe, device.value, recorded["precision"])
-        compiled = Choice(recorded["compile"] == "True", "as the run began")
+        compiled = _compile_again(recipe, device.value, recorded["compile"] == "True")
     else:
         precision = choose_precision(recipe.precision, device.value)
         flops = step_flops(model) * recipe.batch_size
@@ -84,6 +84,19 @@ def _precision_again(recipe: Recipe, device: torch.device, before: str) -> Choic
     return Choice(
         anew.value,
         f"the run began in {before}, which {device} has not: the weights will not be those of a run without the change",
+    )
+
+
+def _compile_again(recipe: Recipe, device: torch.device, before: bool) -> Choice[bool]:
+    """Whether a run began with compiled networks, `before`; not where this machine has no compiler: UsageError where the
+    recipe asks for one."""
+    compiler = facts(device).compiler()
+    if not before or compiler.value:
+        return Choice(before, "as the run began")
+    choose_compile(recipe.compile, device, 0, 0)
+    return Choice(
+        False,
+        f"the run began compiled; {compiler.reason}: the weights will not be those of a run without the change",
     )
 
 
