@@ -94,7 +94,10 @@ def main() -> None:
             if slow:
                 caught += fails(Path(temporary), same, slow)
             before = same
-            print(f"[{number}] same code failed {false_alarms}, slowed failed {caught}; noise {noises[-1]:.1%}", flush=True)
+            print(
+                f"[{number}] same code failed {false_alarms}, slowed failed {caught}; noise {noises[-1]:.1%}",
+                flush=True,
+            )
     print(
         f"{options.repeats} repeat runs: same code failed {false_alarms} of {options.tries}, slowed by "
         f"{options.slowed:.0%} failed {caught} of {options.tries}; noise between runs {np.median(noises):.1%} (median)"
