@@ -23,7 +23,7 @@ def test_interrupt_ends_in_130(gesso: Gesso, monkeypatch: pytest.MonkeyPatch) ->
     def interrupted(arguments: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(cli.COMMANDS, "doctor", interrupted)
+    monkeypatch.setitem(cli.commands(), "doctor", interrupted)
     assert gesso("doctor") == (130, [], ["gesso: interrupted"])
 
 
@@ -137,7 +137,7 @@ def test_out_of_memory_where_no_flag_helps(gesso: Gesso, monkeypatch: pytest.Mon
     def exhausted(arguments: object) -> int:
         raise MemoryError
 
-    monkeypatch.setitem(cli.COMMANDS, "resume", exhausted)
+    monkeypatch.setitem(cli.commands(), "resume", exhausted)
     assert gesso("resume", "run") == (2, [], ["gesso: out of memory; close other programs, or use a machine with more"])
 
 

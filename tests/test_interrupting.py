@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from commands import Gesso
-from gesso.cli import COMMANDS
+from gesso.cli import commands
 
 INTERRUPTED = """
 import os, signal, sys
@@ -65,7 +65,7 @@ def test_of_several_processes_only_the_first_tells_of_an_interrupt_of_its_work(
     def interrupt(words: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(COMMANDS, "doctor", interrupt)
+    monkeypatch.setitem(commands(), "doctor", interrupt)
     assert gesso("doctor") == (130, [], ["gesso: interrupted"])
     monkeypatch.setenv("RANK", "1")
     assert gesso("doctor") == (130, [], [])

@@ -18,7 +18,7 @@ import gesso.commands.data
 import gesso.commands.prepare
 import gesso.commands.train
 import gesso.commands.use
-from gesso.cli import COMMANDS
+from gesso.cli import commands
 from gesso.parsing import parse
 from gesso.recipe import Recipe
 from gesso.recipes import RECIPES
@@ -99,7 +99,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> None:
 def parsed(command: Sequence[str]) -> Any:
     """The values of a command's flags. GessoError where one is unknown or its value is not taken."""
     with pytest.raises(Parsed) as stopped:
-        COMMANDS[command[1]](command[2:])
+        commands()[command[1]](command[2:])
     values = stopped.value.args[0]
     if command[1] == "train":
         values.recipe.checked()

@@ -5,39 +5,51 @@ imported only inside a command that needs it, so that help is instant. A user's 
 error and exit code 2; an interrupt in 130.
 """
 
+import functools
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import gesso
-from gesso.commands.bench import bench
-from gesso.commands.data import data
-from gesso.commands.table import Command, listed
-from gesso.commands.train import demo, evaluate, resume, train
-from gesso.commands.use import classify, compare_dumps, doctor, sample, translate
 from gesso.errors import GessoError, UsageError, out_of_memory, perhaps
-from gesso.recipes import RECIPES
+from gesso.predicting import alone
 
-COMMANDS: dict[str, Command] = {
-    "train": train,
-    "resume": resume,
-    "evaluate": evaluate,
-    "translate": translate,
-    "sample": sample,
-    "classify": classify,
-    "data": data,
-    "bench": bench,
-    "compare-dumps": compare_dumps,
-    "doctor": doctor,
-    "demo": demo,
-}
+
+@functools.cache
+def commands() -> dict[str, Callable[[Sequence[str]], int]]:
+    """Every command by its name.
+
+    What their parsers need is imported here and not above: exported models are used where nothing of it is installed.
+    """
+    from gesso.commands.bench import bench
+    from gesso.commands.data import data
+    from gesso.commands.ship import export
+    from gesso.commands.train import demo, evaluate, resume, train
+    from gesso.commands.use import classify, compare_dumps, doctor, sample, translate
+
+    return {
+        "train": train,
+        "resume": resume,
+        "evaluate": evaluate,
+        "translate": translate,
+        "sample": sample,
+        "classify": classify,
+        "export": export,
+        "data": data,
+        "bench": bench,
+        "compare-dumps": compare_dumps,
+        "doctor": doctor,
+        "demo": demo,
+    }
 
 
 def _help() -> str:
+    from gesso.commands.table import listed
+
     return (
         f"gesso {gesso.__version__}: reference models of images that train, resume, score and ship\n\n"
-        f"usage: gesso COMMAND [OPTIONS]\n\n{listed(COMMANDS)}\n\n"
+        f"usage: gesso COMMAND [OPTIONS]\n\n{listed(commands())}\n\n"
         "gesso COMMAND --help shows a command's options, their defaults and an example.\n\n"
         "Example: gesso train pix2pix --data.root datasets/facades --direction BtoA"
     )
@@ -56,10 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name in ("-V", "--version"):
             print(gesso.__version__)
             return 0
-        if name not in COMMANDS:
-            meant = f", perhaps you meant gesso train {name}" if name in RECIPES else perhaps(name, COMMANDS)
-            raise UsageError(f"{name}: no such command{meant}; there are {', '.join(COMMANDS)}")
-        return COMMANDS[name](rest)
+        if alone.is_meant(name, rest):
+            return alone.COMMANDS[name](rest)
+        return _command(name)(rest)
     except SystemExit as stop:  # tyro has shown a command's help
         return int(stop.code or 0)
     except GessoError as error:
@@ -84,6 +95,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
+def _command(name: str) -> Callable[[Sequence[str]], int]:
+    """The command called `name`. UsageError where there is none, or where what all commands need is not installed."""
+    try:
+        there = commands()
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"gesso {name} needs {error.name}, which is not installed: pip install gesso; without it, only models that "
+            f"were exported to .onnx are used: gesso {', '.join(alone.COMMANDS)}"
+        ) from None
+    if name not in there:
+        from gesso.recipes import RECIPES
+
+        meant = f", perhaps you meant gesso train {name}" if name in RECIPES else perhaps(name, there)
+        raise UsageError(f"{name}: no such command{meant}; there are {', '.join(there)}")
+    return there[name]
+
+
 _SMALLER = {
     "evaluate": "--batch-size",
     "translate": "--batch-size, or --resize large pictures",
@@ -94,5 +122,9 @@ _SMALLER = {
 
 def _mend(name: str, rest: Sequence[str]) -> str:
     """What helps where memory ran out in a command."""
-    smaller = RECIPES[rest[0]]().smaller if name == "train" else _SMALLER.get(name)
+    smaller = _SMALLER.get(name)
+    if name == "train":
+        from gesso.recipes import RECIPES
+
+        smaller = RECIPES[rest[0]]().smaller
     return f"use a smaller {smaller}" if smaller else "close other programs, or use a machine with more"

@@ -79,7 +79,7 @@ def two_trainings(job: dict[str, Any]) -> None:
 
 def _command(command: Any) -> None:
     """`command` as one of gesso's, which tells its mistakes."""
-    cli.COMMANDS["command"] = command
+    cli.commands()["command"] = command
     code = cli.main(["command"])
     sys.stdout.flush()
     os._exit(code)

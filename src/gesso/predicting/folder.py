@@ -6,8 +6,6 @@ others go on; a result appears under its name only when it is whole.
 """
 
 import contextlib
-import os
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,40 +18,25 @@ from torch import Tensor
 from gesso.data.ahead import ahead
 from gesso.data.batches import normalize, stack
 from gesso.data.decoding import MAX_PIXELS
-from gesso.data.folders import list_images
 from gesso.data.images import SUFFIXES, WRITABLE, is_sixteen_bit, quantized, read_image, resize, write_image
 from gesso.devices import choose_device, choose_precision, facts
 from gesso.engine.launch import ready_model
 from gesso.engine.runs import read_recipe
 from gesso.engine.state import find_checkpoint, load_for_use
 from gesso.errors import BadImage, UsageError, spelling
-from gesso.files import disk_errors
 from gesso.models.base import using
 from gesso.models.translation import Translation, Translator
 from gesso.networks.anysize import crop, pad
+from gesso.predicting.jobs import Job, check_formats, find_jobs, make_folders
 from gesso.predicting.uses import other_use
 from gesso.progress import Bar, say
 from gesso.recipe import Direction, Precision, TranslationRecipe
 
-SAME_FORMAT = "same"
 READERS, READ_AHEAD = 2, 8
 SIXTEEN_BITS = "some of these pictures have 16 bits, of which bf16 would lose eight"
 # What a picture takes in the network, in float32 values a pixel, as measured on both generators: four layers of
 # ngf filters at full size are alive at once, and the picture itself before, between and after them.
 LAYERS_ALIVE, PICTURES_ALIVE = 4, 3
-
-
-@dataclass(frozen=True)
-class Job:
-    """One picture: where from and where to."""
-
-    source: Path
-    target: Path
-
-    @property
-    def channels(self) -> dict[int, tuple[int, ...]]:
-        """Channels that the target's format can hold, by bytes a sample."""
-        return WRITABLE[SUFFIXES[self.target.suffix.lower()]]
 
 
 @dataclass
@@ -106,15 +89,15 @@ def translate_folder(
     recipe = read_recipe(run)
     if not isinstance(recipe, TranslationRecipe):
         raise UsageError(other_use(run, recipe, "translator"))
-    jobs, skipped = _jobs(inputs, out, suffix, existing)
+    jobs, skipped = find_jobs(inputs, out, suffix, existing)
     coarse = choose_precision(precision, choose_device(device).value).value != "fp32"
     fine = precision == "auto" and coarse and _sixteen_bits_through(jobs, max_pixels)
     model, choices = ready_model(recipe, device, "fp32" if fine else precision)
     assert isinstance(model, Translator)
     averaged = load_for_use(model, found)
     translation = _translation(model, direction)
-    _check_formats(jobs, {"A": recipe.data.channels_a, "B": recipe.data.channels_b}[translation.target], suffix)
-    _make_folders(jobs)
+    check_formats(jobs, {"A": recipe.data.channels_a, "B": recipe.data.channels_b}[translation.target], suffix)
+    make_folders(jobs)
     mode = recipe.generator.test_mode if mode == "recipe" else mode
     say(
         f"{translation.source} → {translation.target} with {found.path.name}{' (averaged)' if averaged else ''}, "
@@ -244,74 +227,3 @@ def _translation(model: Translator, direction: Direction | None) -> Translation:
     if direction not in there:
         raise UsageError(f"--direction {direction}: this {model.config.model} was trained {' and '.join(there)} only")
     return there[direction]
-
-
-def _jobs(inputs: Path, out: Path, suffix: str, existing: str) -> tuple[list[Job], int]:
-    """What to translate where to, and how many results are there already and were left."""
-    if not inputs.exists():
-        raise UsageError(f"{inputs}: there is no such picture or folder")
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out}: is a file; name a folder")
-    if inputs.is_dir() and _real(out).is_relative_to(_real(inputs)):
-        raise UsageError(
-            f"--out {out}: lies inside {inputs}, so results would be taken for inputs; name another folder"
-        )
-    root = inputs if inputs.is_dir() else inputs.parent
-    sources = list_images(inputs)[0] if inputs.is_dir() else [inputs]
-    if not sources:
-        raise UsageError(f"{inputs}: no pictures in this folder or its sub-folders")
-    jobs = [Job(source, out / name) for source, name in zip(sources, _names(sources, root, suffix), strict=True)]
-    taken = {_real(source) for source in sources}
-    if own := next((job.target for job in jobs if _real(job.target) in taken), None):
-        raise UsageError(f"--out {out}: {own} is one of the pictures to translate; name another folder")
-    there = [job for job in jobs if job.target.exists()]
-    if there and existing == "refuse":
-        others = f" and {len(there) - 1} others are" if len(there) > 1 else " is"
-        raise UsageError(
-            f"{there[0].target}{others} there already; use --existing skip, --existing replace or another --out"
-        )
-    if existing == "skip":
-        gone = set(there)
-        jobs = [job for job in jobs if job not in gone]
-    return jobs, len(there) if existing == "skip" else 0
-
-
-def _real(path: Path) -> Path:
-    """Where links lead to. Unlike `Path.resolve`, this leaves a link that leads to itself to who reads it."""
-    return Path(os.path.realpath(path))
-
-
-def _names(sources: list[Path], root: Path, suffix: str) -> list[Path]:
-    """Where each result lies below the folder for results. No two are the same.
-
-    The picture's own place, with another suffix; a.jpg and a.png side by side become a.jpg.png and a.png.png.
-    """
-    places = [source.relative_to(root) for source in sources]
-    if suffix == SAME_FORMAT:
-        return places
-    whole: set[Path] = set()  # those that keep their own suffix inside the name
-    while True:
-        names = [place.with_name(f"{place.name if place in whole else place.stem}.{suffix}") for place in places]
-        counts = Counter(names)
-        clashing = {place for place, name in zip(places, names, strict=True) if counts[name] > 1}
-        if clashing <= whole:
-            return names
-        whole |= clashing
-
-
-def _check_formats(jobs: list[Job], channels: int, suffix: str) -> None:
-    """UsageError where a result's name is of no format, or of one that cannot hold the model's channels."""
-    for job in jobs:
-        kind = SUFFIXES.get(job.target.suffix.lower())
-        if kind is None:
-            raise UsageError(f"--format {suffix}: {job.target.name} does not end in an image's suffix; choose png")
-        if channels not in job.channels[1]:
-            raise UsageError(
-                f"--format {suffix}: {kind} cannot hold the {channels} channels of {job.target.name}; choose png"
-            )
-
-
-def _make_folders(jobs: list[Job]) -> None:
-    for folder in {job.target.parent for job in jobs}:
-        with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)

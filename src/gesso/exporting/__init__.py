@@ -1,0 +1,17 @@
+"""Trained models for other programs: to run them elsewhere, or their weights alone.
+
+A format is one file with one function, and a line in the table.
+"""
+
+from gesso.exporting.onnx import export_onnx
+from gesso.exporting.openvino import export_openvino
+from gesso.exporting.source import Format, Options, Source, load_source
+from gesso.exporting.torch import export_torch
+
+__all__ = ["FORMATS", "Format", "Options", "Source", "load_source"]
+
+FORMATS: dict[str, Format] = {
+    "onnx": export_onnx,
+    "torch": export_torch,
+    "openvino": export_openvino,
+}
