@@ -88,8 +88,8 @@ def _precision_again(recipe: Recipe, device: torch.device, before: str) -> Choic
 
 
 def _compile_again(recipe: Recipe, device: torch.device, before: bool) -> Choice[bool]:
-    """Whether a run began with compiled networks, `before`; not where this machine has no compiler: UsageError where the
-    recipe asks for one."""
+    """Whether a run goes on compiled, where it began so, `before`; not where this machine has no compiler: UsageError
+    where the recipe asks for one."""
     compiler = facts(device).compiler()
     if not before or compiler.value:
         return Choice(before, "as the run began")
