@@ -1,6 +1,6 @@
 """Writing so that a reader, a kill or a full disk never meets half a file.
 
-Every file that gesso writes goes through `write_atomically`, or is written inside `disk_errors`; so whatever a disk
+Every file that gesso writes goes through `atomic_file`, or is written inside `disk_errors`; so whatever a disk
 refuses, anywhere, is the same one line that names the path and the mend.
 """
 
@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from gesso.errors import DiskError
 
@@ -35,8 +36,10 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise DiskError(f"{path} cannot be written: {mend}") from error
 
 
-def write_atomically(path: Path, content: str | bytes, *, sync: bool = True) -> None:
-    """`path` holds either what it held or all of `content` (text as UTF-8). DiskError where the disk refuses.
+@contextlib.contextmanager
+def atomic_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
+    """A file to write piece by piece, which gets the name `path` when the block ends without an error, and else is
+    gone. DiskError where the disk refuses; so inside, no other file's OSError may come through.
 
     With `sync` the bytes are on the disk before the name is, so that a loss of power leaves no empty file.
     Without, the system writes them when it likes: for many files that can be made again.
@@ -44,14 +47,20 @@ def write_atomically(path: Path, content: str | bytes, *, sync: bool = True) -> 
     beside = path.with_name(f".{secrets.token_hex(8)}.tmp")  # short, because `path` may have the longest name there is
     with disk_errors(path):
         try:
-            with beside.open("xb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
+            with beside.open("x+b") as file:
+                yield file
                 if sync:
                     file.flush()
                     os.fsync(file.fileno())
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: str | bytes, *, sync: bool = True) -> None:
+    """`path` holds either what it held or all of `content` (text as UTF-8), as `atomic_file` says."""
+    with atomic_file(path, sync=sync) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 def shown(path: Path | str) -> str:

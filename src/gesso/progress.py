@@ -51,9 +51,9 @@ def tell(line: str) -> None:
         print(line, flush=True)
 
 
-Unit = Literal["images", "MB"]
-SIZES: Final[dict[Unit, float]] = {"images": 1, "MB": 1e6}
-"""How much of what a bar counts, images or bytes, is one of its unit."""
+Unit = Literal["images", "tiles", "MB"]
+SIZES: Final[dict[Unit, float]] = {"images": 1, "tiles": 1, "MB": 1e6}
+"""How much of what a bar counts, images, tiles or bytes, is one of its unit."""
 
 
 class Rate(ProgressColumn):

@@ -18,11 +18,10 @@ import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
@@ -34,8 +33,11 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from gesso.errors import flag
 
+if TYPE_CHECKING:  # exported models are used where it is not installed
+    import tifffile
+
 Array = npt.NDArray[Any]
-Header: TypeAlias = ImageFile | tifffile.TiffPage
+Header: TypeAlias = "ImageFile | tifffile.TiffPage"
 
 READERS: dict[str, type[ImageFile]] = {
     "JPEG": JpegImageFile,
@@ -144,14 +146,18 @@ def read_header(file: BinaryIO, kind: str) -> Header:
     return image
 
 
-def _tiff_page(file: BinaryIO) -> tifffile.TiffPage:
+def _tiff_page(file: BinaryIO) -> "tifffile.TiffPage":
+    try:
+        import tifffile
+    except ModuleNotFoundError:
+        raise RefusedError("a TIFF of a rare layout, which needs tifffile: pip install tifffile") from None
     file.seek(0)
     return tifffile.TiffFile(file).pages.first
 
 
 def checked_size(header: Header, max_pixels: int) -> tuple[int, int]:
     """(width, height) of the picture after it is turned upright, from the header. RefusedError if too large."""
-    if isinstance(header, tifffile.TiffPage):
+    if not isinstance(header, ImageFile):
         width, height = header.imagewidth, header.imagelength
     else:
         width, height = header.size
@@ -159,22 +165,22 @@ def checked_size(header: Header, max_pixels: int) -> tuple[int, int]:
         raise RefusedError(f"no pixels ({width} x {height})")
     if width * height > max_pixels:
         raise RefusedError(f"{width} x {height} pixels are more than {flag(LIMIT)} {max_pixels}")
-    return (height, width) if _orientation(header) >= 5 else (width, height)
+    return (height, width) if orientation(header) >= 5 else (width, height)
 
 
 def is_deep(header: Header) -> bool:
     """Whether `decode` gives uint16. Only PNG and TIFF do; BMP's 16 bits are those of a whole pixel."""
-    if isinstance(header, tifffile.TiffPage):
+    if not isinstance(header, ImageFile):
         return bool(header.dtype == np.uint16)
     return isinstance(header, PngImageFile | TiffImageFile) and ";16" in header.mode + _raw_mode(header)
 
 
-def _orientation(header: Header) -> int:
+def orientation(header: Header) -> int:
     """The orientation tag, 1 … 8, as far as the header tells. Pillow itself turns a TIFF, so there it is 1."""
     if isinstance(header, TiffImageFile):
         return 1
     try:
-        if isinstance(header, tifffile.TiffPage):
+        if not isinstance(header, ImageFile):
             value = int(header.tags.valueof(274, 1))
         else:  # The base class's: PNG's own would decode the picture, to look for a tag behind the pixels.
             value = int(Image.Image.getexif(header).get(274, 1))
@@ -185,8 +191,8 @@ def _orientation(header: Header) -> int:
 
 def decode(file: BinaryIO, kind: str, header: Header) -> Array:
     """The picture, upright, H×W×C uint8 or uint16."""
-    turns = _orientation(header)
-    array = _tiff_pixels(header) if isinstance(header, tifffile.TiffPage) else _pixels(file, kind, header)
+    turns = orientation(header)
+    array = _tiff_pixels(header) if not isinstance(header, ImageFile) else _pixels(file, kind, header)
     # EXIF 2.3, tag 0x0112: 5 to 8 are transposed; then, like 2 to 4, mirrored in one axis or both.
     if turns >= 5:
         array = array.swapaxes(0, 1)
@@ -262,7 +268,7 @@ def _copied(image: Image.Image) -> Array:
     return whole
 
 
-def _tiff_pixels(page: tifffile.TiffPage) -> Array:
+def _tiff_pixels(page: "tifffile.TiffPage") -> Array:
     """H×W×C from layouts that Pillow lacks: planes, grey with alpha and premultiplied alpha in 16 bits."""
     if page.dtype not in (np.uint8, np.uint16) or page.bitspersample not in (8, 16):
         raise RefusedError(f"TIFF whose {page.bitspersample}-bit {page.dtype or 'unknown'} {NO_WHITE}")
@@ -285,7 +291,7 @@ def _tiff_pixels(page: tifffile.TiffPage) -> Array:
     return pixels
 
 
-def _check_segments(page: tifffile.TiffPage) -> None:
+def _check_segments(page: "tifffile.TiffPage") -> None:
     """Refuses missing strips or tiles and those that inflate beyond their size, which tifffile would let pass."""
     size = math.prod(page.chunks) * page.dtype.itemsize
     if size > 4 * page.nbytes + 2**20:

@@ -16,7 +16,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-import tifffile
 from PIL import Image
 
 from gesso.data.decoding import (
@@ -70,13 +69,13 @@ def read_image(path: Path | str, channels: int | None = None, max_pixels: int = 
     composited, as in the reference; alpha that the file lacks is opaque. Orientation tags are applied. Of an
     animation or a stack of pages, the first is read. Raises BadImage, and nothing else, whatever the file is.
     """
-    with _blaming(path), opened(Path(path), max_pixels) as (file, kind):
+    with blaming(path), opened(Path(path), max_pixels) as (file, kind):
         return _read(file, kind, channels, max_pixels)
 
 
 def read_image_bytes(name: str, data: bytes, channels: int | None = None, max_pixels: int = 100_000_000) -> Array:
     """`read_image` of a file that is in memory, such as a member of an archive; BadImage names it `name`."""
-    with _blaming(name), io.BytesIO(data) as file:
+    with blaming(name), io.BytesIO(data) as file:
         return _read(file, recognised(file, max_pixels), channels, max_pixels)
 
 
@@ -89,30 +88,32 @@ def _read(file: BinaryIO, kind: str, channels: int | None, max_pixels: int) -> A
 
 def image_size(path: Path | str, max_pixels: int = 100_000_000) -> tuple[int, int]:
     """(width, height) that `read_image` would give, from the header alone. Raises BadImage."""
-    with _blaming(path), opened(Path(path), max_pixels) as (file, kind):
+    with blaming(path), opened(Path(path), max_pixels) as (file, kind):
         return checked_size(read_header(file, kind), max_pixels)
 
 
 def is_sixteen_bit(path: Path | str, max_pixels: int = 100_000_000) -> bool:
     """Whether `read_image` would give uint16, from the header alone. Raises BadImage."""
-    with _blaming(path), opened(Path(path), max_pixels) as (file, kind):
+    with blaming(path), opened(Path(path), max_pixels) as (file, kind):
         return is_deep(read_header(file, kind))
 
 
 def image_format(path: Path | str) -> str:
     """The format by the file's first bytes, one of the values of `SUFFIXES`. Raises BadImage where it is none."""
-    with _blaming(path), opened(Path(path), 2**62) as (_, kind):
+    with blaming(path), opened(Path(path), 2**62) as (_, kind):
         return kind
 
 
 @contextlib.contextmanager
-def _blaming(path: Path | str) -> Iterator[None]:
+def blaming(path: Path | str) -> Iterator[None]:
     """Turns whatever is raised inside into a BadImage of `path`: on garbage, readers raise nearly anything."""
     _hush()
     try:
         yield
     except RefusedError as error:
         raise BadImage(path, str(error)) from None
+    except BadImage:
+        raise
     except MemoryError:
         raise BadImage(path, "does not fit into memory") from None
     except Image.DecompressionBombError:
@@ -233,6 +234,10 @@ def _encoded(kind: str, array: Array) -> bytes:
         return _png_16(array)
     buffer = io.BytesIO()
     if kind == "TIFF":
+        try:
+            import tifffile
+        except ModuleNotFoundError:  # exported models are used where it is not installed
+            raise UsageError("TIFF is written by tifffile: pip install tifffile, or choose .png") from None
         colour = array.shape[2] >= 3
         tifffile.imwrite(
             buffer,
