@@ -2,12 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from translating import make_run, photos, picture, resnet_run, results, translate, with_channels
+from translating import failing, make_run, photos, picture, resnet_run, results, translate, with_channels
 
 from conftest import toy
 from gesso.data.images import write_image
@@ -161,18 +160,6 @@ def test_unreadable_pictures_are_named_and_the_others_done(resnet: Path, tmp_pat
     assert done.written == 3
     assert [error.path.name for error in done.bad] == ["00_8x8.png", "02_8x8.png", "05_8x8.png"]
     assert list(results(tmp_path / "out")) == ["01_8x8.png", "03_8x8.png", "04_8x8.png"]
-
-
-def failing(at: int, error: BaseException, original: Callable[..., Any]) -> Callable[..., Any]:
-    """`original`, but the call number `at` raises `error`."""
-    calls = iter(range(10**6))
-
-    def call(*arguments: Any, **options: Any) -> Any:
-        if next(calls) == at:
-            raise error
-        return original(*arguments, **options)
-
-    return call
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("broken")])

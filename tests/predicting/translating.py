@@ -1,6 +1,7 @@
 """Untrained runs to translate with, pictures to translate, and what came of them."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +75,15 @@ def by_hand(run: Path, image: np.ndarray, network: str = "G_A") -> np.ndarray:
     with torch.no_grad():
         made = model.networks[network].eval()(torch.from_numpy(image / 127.5 - 1).float().permute(2, 0, 1)[None])[0]
     return ((made + 1) * 127.5).permute(1, 2, 0).numpy()
+
+
+def failing(at: int, error: BaseException, original: Callable[..., Any]) -> Callable[..., Any]:
+    """`original`, but the call number `at` raises `error`."""
+    calls = iter(range(10**6))
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        if next(calls) == at:
+            raise error
+        return original(*arguments, **options)
+
+    return call

@@ -18,7 +18,16 @@ from torch import Tensor
 from gesso.data.ahead import ahead
 from gesso.data.batches import normalize, stack
 from gesso.data.decoding import MAX_PIXELS
-from gesso.data.images import SUFFIXES, WRITABLE, is_sixteen_bit, quantized, read_image, resize, write_image
+from gesso.data.images import (
+    SUFFIXES,
+    WRITABLE,
+    image_size,
+    is_sixteen_bit,
+    quantized,
+    read_image,
+    resize,
+    write_image,
+)
 from gesso.devices import choose_device, choose_precision, facts
 from gesso.engine.launch import ready_model
 from gesso.engine.runs import read_recipe
@@ -28,6 +37,7 @@ from gesso.models.base import using
 from gesso.models.translation import Translation, Translator
 from gesso.networks.anysize import crop, pad
 from gesso.predicting.jobs import Job, check_formats, find_jobs, make_folders
+from gesso.predicting.tiles import TiledTranslator, Tiling, check_streamed, tiling
 from gesso.predicting.uses import other_use
 from gesso.progress import Bar, say
 from gesso.recipe import Direction, Precision, TranslationRecipe
@@ -73,11 +83,14 @@ def translate_folder(
     device: str = "auto",
     precision: Precision = "auto",
     max_pixels: int = 100_000_000,
+    tile: int = 0,
+    overlap: int = 64,
 ) -> Done:
     """Translate `inputs`, a picture or a folder with its sub-folders, into the folder `out`.
 
     Results keep their place and name below `inputs`, with `suffix` ("same" keeps the picture's own). They have
-    the input's size, and 16 bits where the input has and the format can. UsageError where a flag does not fit.
+    the input's size, and 16 bits where the input has and the format can. With a `tile`, pictures go through in windows
+    of so many pixels, as `tiles.py` says. UsageError where a flag does not fit.
     """
     if batch_size < 1:
         raise UsageError(f"--batch-size {batch_size}: must be 1 or more")
@@ -85,6 +98,10 @@ def translate_folder(
         raise UsageError(f"--resize {resize}: must be 0 or more")
     if max_pixels < 1:
         raise UsageError(f"--max-pixels {max_pixels}: must be 1 or more")
+    if tile < 0:
+        raise UsageError(f"--tile {tile}: must be 0 or more")
+    if tile and resize:
+        raise UsageError(f"--tile {tile} with --resize {resize}: give one of them")
     found = find_checkpoint(run, checkpoint)
     recipe = read_recipe(run)
     if not isinstance(recipe, TranslationRecipe):
@@ -97,6 +114,11 @@ def translate_folder(
     averaged = load_for_use(model, found)
     translation = _translation(model, direction)
     check_formats(jobs, {"A": recipe.data.channels_a, "B": recipe.data.channels_b}[translation.target], suffix)
+    network = model.networks[translation.network]
+    tiles = None
+    if tile:
+        check_streamed([job.target for job in jobs], suffix)
+        tiles = tiling(tile, overlap, network, recipe.generator)
     make_folders(jobs)
     mode = recipe.generator.test_mode if mode == "recipe" else mode
     say(
@@ -106,6 +128,9 @@ def translate_folder(
     )
     work = _Work(model, translation, recipe, choices.device.value, mode, resize, max_pixels)
     done = Done(skipped=skipped)
+    if tiles:
+        work.translate_in(tiles, jobs, batch_size, done)
+        return done
     bar = Bar("translating", len(jobs))
     try:
         with ThreadPoolExecutor(2) as writers:
@@ -143,8 +168,27 @@ class _Work:
         self._values = LAYERS_ALIVE * recipe.generator.ngf + PICTURES_ALIVE * both
         self._network = model.networks[translation.network]
         self._networks = {translation.network: self._network}
-        self._channels = channels[translation.source]
+        self._channels, self._made = channels[translation.source], channels[translation.target]
         self._device, self._mode, self._longest, self._max_pixels = device, mode, longest, max_pixels
+
+    def translate_in(self, tiles: Tiling, jobs: Iterable[Job], most: int, done: Done) -> None:
+        """Translates `jobs` one after the other, in tiles, `most` of which share a batch; tells `done`."""
+        translator = TiledTranslator(
+            self._network,
+            tiles,
+            channels=(self._channels, self._made),
+            values=self._values,
+            device=self._device,
+            mode=self._mode,
+            most=most,
+            max_pixels=self._max_pixels,
+        )
+        for job in jobs:
+            try:
+                translator.translate(job.source, job.target)
+                done.written += 1
+            except BadImage as error:
+                done.bad.append(error)
 
     def batches(self, jobs: Iterable[Job], most: int, bad: list[BadImage]) -> Iterator[list[Loaded]]:
         """Pictures in order, in runs of one size and depth; what cannot be read goes to `bad`."""
@@ -170,18 +214,19 @@ class _Work:
 
     @spelling(MAX_PIXELS)
     def _loaded(self, job: Job) -> Loaded:
-        picture = read_image(job.source, self._channels, self._max_pixels)
-        size = (picture.shape[0], picture.shape[1])
-        if self._longest and max(size) > self._longest:
-            shrink = self._longest / max(size)
-            picture = resize(picture, max(1, round(size[1] * shrink)), max(1, round(size[0] * shrink)))
-        needed, free = self._needed(*picture.shape[:2]), self._free_memory()
-        if needed > free:
+        width, height = image_size(job.source, self._max_pixels)
+        shrink = min(1.0, self._longest / max(height, width)) if self._longest else 1.0
+        small = (max(1, round(height * shrink)), max(1, round(width * shrink)))
+        needed, free = self._needed(*small), self._free_memory()
+        if needed > free:  # before it is decoded, which might not fit either
             raise BadImage(
                 job.source,
-                f"{size[1]}x{size[0]} pixels would need about {needed / 1e9:.0f} GB in the network and "
-                f"{free / 1e9:.0f} GB are free; use --resize",
+                f"{width}x{height} pixels would need about {needed / 1e9:.0f} GB in the network and "
+                f"{free / 1e9:.0f} GB are free; use --tile 512, or to shrink it --resize",
             )
+        picture = read_image(job.source, self._channels, self._max_pixels)
+        size = (picture.shape[0], picture.shape[1])
+        picture = resize(picture, small[1], small[0])
         image = normalize(stack([picture.transpose(2, 0, 1)]))
         return Loaded(job, image, size, picture.dtype == np.uint16)
 
