@@ -42,6 +42,9 @@ def _resnet(config: recipe.Generator, in_channels: int, out_channels: int) -> Tr
         padding=config.padding,
         dropout=config.dropout,
         upsample=config.upsample,
+        ends=config.ends,
+        slope=config.slope,
+        separable=config.separable,
     )
 
 

@@ -37,3 +37,20 @@ class ReplicationPad2d(nn.ReplicationPad2d):
             before, after = input.narrow(dim, 0, 1), input.narrow(dim, input.shape[dim] - 1, 1)
             input = torch.cat([before, input, after], dim)
         return input
+
+
+class SymmetricPad2d(nn.Module):
+    """The border mirrors what lies inside, with the edge itself."""
+
+    def __init__(self, padding: int) -> None:
+        super().__init__()
+        self.padding = padding
+
+    def forward(self, input: Tensor) -> Tensor:
+        """N×C×H×W to N×C×(H+2p)×(W+2p); H and W are at least p."""
+        p = self.padding
+        for dim in (2, 3):
+            before = input.narrow(dim, 0, p).flip(dim)
+            after = input.narrow(dim, input.shape[dim] - p, p).flip(dim)
+            input = torch.cat([before, input, after], dim)
+        return input

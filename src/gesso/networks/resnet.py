@@ -6,16 +6,19 @@ n, u128, u64, c7s1-3. One flat Sequential, because its indices are the names in 
 `model.26` is the last convolution.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 from torch import Tensor, nn
 
 from gesso.networks.normalize import Affine, Norm, NormKind
-from gesso.networks.pad import ReflectionPad2d, ReplicationPad2d
+from gesso.networks.pad import ReflectionPad2d, ReplicationPad2d, SymmetricPad2d
 from gesso.networks.translator import Translator
-from gesso.networks.upsample import Padding, ResizeConv2d, Upsample
+from gesso.networks.upsample import Padding, ResizeConv2d, SameConvTranspose2d, Upsample
 
 HALVINGS = 2
+
+Ends = Literal["reflect", "zero", "symmetric"]
 
 # The border of one pixel that a residual block adds. zero is left to the convolution and has no layer of its
 # own, which is how the reference numbers them. Mirroring one pixel with the edge itself (symmetric) is
@@ -25,6 +28,13 @@ BORDERS: dict[Padding, type[nn.Module] | None] = {
     "replicate": ReplicationPad2d,
     "symmetric": ReplicationPad2d,
     "zero": None,
+}
+
+# The border of three pixels before the 7×7 convolutions. It is always a layer of its own.
+WIDE_BORDERS: dict[Ends, Callable[[int], nn.Module]] = {
+    "reflect": ReflectionPad2d,
+    "zero": nn.ZeroPad2d,
+    "symmetric": SymmetricPad2d,
 }
 
 
@@ -61,12 +71,15 @@ class ResNetGenerator(Translator):
     in_channels, out_channels: of the images, in [-1, 1].
     ngf: filters of the first layer; the trunk has 4·ngf.
     blocks: residual blocks, 0 or more; 6 at 128 px and 9 from 256 px in the paper.
-    padding: border in the residual blocks, and before the convolutions of resize. The 7×7 convolutions at
-        both ends always reflect, as in the reference. symmetric is replicate: only wider borders differ.
+    padding: border in the residual blocks, and before the convolutions of resize. symmetric is replicate: only
+        wider borders differ.
+    ends: border of the 7×7 convolutions at both ends; the reference always reflects.
     dropout: probability, between the two convolutions of a block. 0 leaves the layer out; as in the
         reference, this changes the name of the second convolution.
-    upsample: transpose (the paper's transposed convolutions) or resize (`ResizeConv2d`). All names are the
-        same, the shapes of these two weights are not: a file of one kind does not load into the other.
+    upsample: transpose (the paper's transposed convolutions), resize (`ResizeConv2d`) or same
+        (`SameConvTranspose2d`). All names are the same, the shapes of resize's two weights are not: a file of one
+        kind does not load into the other.
+    slope: of the ReLUs outside the residual blocks, below zero. 0 but in MindSpore's networks, whose is 0.2.
     """
 
     def __init__(
@@ -80,6 +93,8 @@ class ResNetGenerator(Translator):
         padding: Padding = "reflect",
         dropout: float = 0.0,
         upsample: Upsample = "transpose",
+        ends: Ends = "reflect",
+        slope: float = 0.0,
     ) -> None:
         if blocks < 0:
             raise ValueError(f"ResNetGenerator: {blocks} blocks; there cannot be fewer than 0")
@@ -87,21 +102,24 @@ class ResNetGenerator(Translator):
         bias = choice.conv_bias
 
         def normed(convolution: nn.Module, channels: int) -> list[nn.Module]:
-            return [convolution, choice.layer(channels), nn.ReLU(inplace=True)]
+            activation = nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True)
+            return [convolution, choice.layer(channels), activation]
 
         def doubling(channels: int) -> nn.Module:
             if upsample == "resize":
                 return ResizeConv2d(2 * channels, channels, padding, bias)
+            if upsample == "same":
+                return SameConvTranspose2d(2 * channels, channels, bias)
             return nn.ConvTranspose2d(2 * channels, channels, 3, 2, padding=1, output_padding=1, bias=bias)
 
         widths = [ngf * 2**level for level in range(HALVINGS + 1)]  # ngf, 2·ngf, 4·ngf
-        layers: list[nn.Module] = [ReflectionPad2d(3)]
+        layers: list[nn.Module] = [WIDE_BORDERS[ends](3)]
         layers += normed(nn.Conv2d(in_channels, ngf, 7, bias=bias), ngf)
         for width in widths[:-1]:
             layers += normed(nn.Conv2d(width, 2 * width, 3, 2, padding=1, bias=bias), 2 * width)
         layers += [ResidualBlock(widths[-1], choice, padding, dropout) for _ in range(blocks)]
         for width in reversed(widths[:-1]):
             layers += normed(doubling(width), width)
-        layers += [ReflectionPad2d(3), nn.Conv2d(ngf, out_channels, 7), nn.Tanh()]
+        layers += [WIDE_BORDERS[ends](3), nn.Conv2d(ngf, out_channels, 7), nn.Tanh()]
 
         super().__init__(nn.Sequential(*layers), multiple=2**HALVINGS, minimum=2 * 2**HALVINGS)

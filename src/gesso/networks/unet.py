@@ -99,8 +99,8 @@ class UNetGenerator(Translator):
     depth: halvings, 5 to 10; 7 for 128 px, 8 for 256 and 9 for 512 take the image down to one pixel.
     dropout: probability, in the depth − 5 levels of 8·ngf filters above the bottom. The paper's only noise.
     slope: of the encoder's leaky ReLUs, below zero.
-    upsample: transpose (the paper's transposed convolutions) or resize (`ResizeConv2d`, its border zero). All names
-        are the same, the shapes of the decoder's weights are not.
+    upsample: transpose (the paper's transposed convolutions; of 4×4, same is no other) or resize (`ResizeConv2d`, its
+        border zero). All names are the same, the shapes of the decoder's weights are not.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Padding = Literal["reflect", "zero", "replicate", "symmetric"]
-Upsample = Literal["transpose", "resize"]
+Upsample = Literal["transpose", "resize", "same"]
 
 # By the names that nn.Conv2d has for them. Mirroring one pixel with the edge itself is repeating the edge.
 PADDING_MODES: dict[Padding, Literal["reflect", "replicate", "zeros"]] = {
@@ -30,3 +30,19 @@ class ResizeConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """N×C_in×H×W to N×C_out×2H×2W."""
         return super().forward(F.interpolate(input, scale_factor=2.0, mode="nearest"))
+
+
+class SameConvTranspose2d(nn.ConvTranspose2d):
+    """The 3×3 transposed convolution of stride 2 as MindSpore and TensorFlow align it where their padding is "same".
+
+    What is too much is cut off at the right and the bottom alone, so pictures lie one pixel beside PyTorch's.
+    N×C_in×H×W to N×C_out×2H×2W, with the weights of the layer that it replaces.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool) -> None:
+        super().__init__(in_channels, out_channels, 3, 2, bias=bias)
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """N×C_in×H×W to N×C_out×2H×2W."""
+        assert output_size is None
+        return super().forward(input)[..., :-1, :-1]  # from 2H+1 and 2W+1

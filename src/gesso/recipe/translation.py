@@ -66,10 +66,16 @@ class Generator:
     """Learned scale and shift of the norm; auto: on for batch, off for instance, as in the reference."""
     padding: Literal["reflect", "zero", "replicate", "symmetric"] = "reflect"
     """resnet: what lies beyond the border."""
+    ends: Literal["reflect", "zero", "symmetric"] = "reflect"
+    """resnet: what lies beyond the border of the 7x7 convolutions at both ends."""
+    separable: bool = False
+    """resnet: depthwise-separable convolutions in the residual blocks: a ninth of their cost."""
+    slope: float = 0.0
+    """resnet: slope below zero of the ReLUs outside the residual blocks; MindSpore's networks have 0.2."""
     dropout: float = 0.0
     """Probability of dropout inside the generator; the reference's is 0.5 where it is on."""
-    upsample: Literal["transpose", "resize"] = "transpose"
-    """transpose: the papers'; resize: nearest-neighbour resize then convolution, free of checkerboards."""
+    upsample: Literal["transpose", "resize", "same"] = "transpose"
+    """transpose: the papers'; resize: repeat pixels, then convolve: no checkerboards; same: as MindSpore aligns it."""
     init: Literal["normal", "xavier", "kaiming", "orthogonal"] = "normal"
     """Distribution of the initial weights."""
     init_gain: float = 0.02
@@ -183,6 +189,7 @@ class TranslationRecipe(Recipe):
         share(
             {
                 "--generator.dropout": generator.dropout,
+                "--generator.slope": generator.slope,
                 "--optimizer.beta1": adam.beta1,
                 "--optimizer.beta2": adam.beta2,
             }
