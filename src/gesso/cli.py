@@ -24,7 +24,7 @@ def commands() -> dict[str, Callable[[Sequence[str]], int]]:
     """
     from gesso.commands.bench import bench
     from gesso.commands.data import data
-    from gesso.commands.ship import export
+    from gesso.commands.ship import export, import_
     from gesso.commands.train import demo, evaluate, resume, train
     from gesso.commands.use import classify, compare_dumps, doctor, sample, translate
 
@@ -35,6 +35,7 @@ def commands() -> dict[str, Callable[[Sequence[str]], int]]:
         "translate": translate,
         "sample": sample,
         "classify": classify,
+        "import": import_,
         "export": export,
         "data": data,
         "bench": bench,

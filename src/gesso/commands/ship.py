@@ -1,11 +1,67 @@
-"""The commands that take a model elsewhere: export."""
+"""The commands that bring a model here and take it elsewhere: import, export."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from gesso.commands.flags import Out, Run
+import tyro
+
+from gesso.commands.flags import Flag, Out, Run
 from gesso.parsing import parse
+from gesso.recipe.common import not_negative, share
+
+Files = Annotated[tyro.conf.Positional[tuple[str, ...]], Flag(metavar="FILE [FILE …]", help_behavior_hint="(required)")]
+
+
+def import_(arguments: Sequence[str]) -> int:
+    """Make a run of other programs' weights."""
+
+    def form(
+        files: Files,
+        *,
+        from_: Annotated[Literal["junyanz", "mindspore", "torchvision", "dcgan-example"], Flag(name="from")],
+        out: Out,
+        name: str = "",
+        direction: Literal["auto", "AtoB", "BtoA"] = "auto",
+        dropout: float = -1,
+        padding: Literal["auto", "reflect", "replicate", "symmetric"] = "auto",
+        blocks: int = 0,
+        classes: str = "",
+    ) -> dict[str, Any]:
+        """Make a run of the weights in other programs' files, which every other command takes.
+
+        Args:
+            files: Of one model: each a FILE, or NETWORK=FILE where its name does not tell the network.
+            from_: junyanz (pix2pix, CycleGAN), mindspore (CycleGAN's .ckpt), torchvision (DenseNet) or dcgan-example.
+            out: Folder of the run; there must be nothing yet.
+            name: What the run's recipe is called; without, by its model.
+            direction: What a lone generator draws; auto: by the name G_A or G_B, else AtoB.
+            dropout: Of generators whose files do not tell; -1: the other program's default.
+            padding: Of residual blocks with a border of their own; auto: reflect.
+            blocks: mindspore: how often the block of a file with only one is used; 0: its default, 9.
+            classes: torchvision: names of the classes: a file with a name a line, or a folder of class folders.
+        """
+        return locals()
+
+    values = parse(form, arguments, "import", "gesso import latest_net_G.pth --from junyanz -o runs/imported")
+    if values["dropout"] != -1:
+        share({"--dropout": values["dropout"]})
+    not_negative({"--blocks": values["blocks"]})
+    from gesso.importing import FORMATS, Options, write_run
+
+    options = Options(
+        direction=None if values["direction"] == "auto" else values["direction"],
+        dropout=None if values["dropout"] == -1 else values["dropout"],
+        padding=None if values["padding"] == "auto" else values["padding"],
+        blocks=values["blocks"] or None,
+        classes=Path(values["classes"]) if values["classes"] else None,
+    )
+    imported = FORMATS[values["from_"]](values["files"], options)
+    out = write_run(imported, values["out"], values["name"])
+    for line in imported.found:
+        print(line)
+    print(f"run: {out}")
+    return 0
 
 
 def export(arguments: Sequence[str]) -> int:
@@ -14,27 +70,29 @@ def export(arguments: Sequence[str]) -> int:
     def form(
         run: Run,
         *,
-        format: Literal["onnx", "torch", "openvino"] = "onnx",
+        format: Literal["onnx", "torch", "openvino", "junyanz", "torchvision", "dcgan-example"] = "onnx",
         out: Out = Path(),
         checkpoint: str = "best",
         direction: Literal["all", "AtoB", "BtoA"] = "all",
         precision: Literal["fp32", "fp16", "int8"] = "fp32",
         uint8: bool = False,
         licence: str = "",
-        tolerance: float = 0.0,
+        tolerance: float = 1e-3,
     ) -> dict[str, Any]:
         """Write a trained model for other programs, and compare what it makes there with torch.
 
         Args:
             run: Folder of the run, or of one of its checkpoints.
-            format: onnx, openvino, torch (a .pt2 file): to run elsewhere.
+            format: onnx, openvino, torch (a .pt2 file): to run elsewhere. junyanz, torchvision, dcgan-example: weights
+                for those programs.
             out: File, or folder for several; without, the run's name in the working folder.
             checkpoint: best, latest, or the number of one.
             direction: AtoB or BtoA; all: every one that the model was trained for, a file each.
             precision: Arithmetic of the exported network; int8 is measured on the run's test images.
             uint8: Images go in and come out as bytes, 0 to 255, instead of numbers in [-1, 1].
             licence: Of the weights, for the metadata, such as CC-BY-4.0.
-            tolerance: Largest difference to torch in units of [-1, 1]; 0: 1e-3, and what docs say for fp16 and int8.
+            tolerance: Largest difference to torch that passes, in units of [-1, 1]; fp16: 50 times this; int8: a mean
+                difference of 100 times this.
         """
         return locals()
 
@@ -45,7 +103,7 @@ def export(arguments: Sequence[str]) -> int:
         direction=None if values["direction"] == "all" else values["direction"],
         uint8=values["uint8"],
         precision=values["precision"],
-        tolerance=values["tolerance"] or None,
+        tolerance=values["tolerance"],
         licence=values["licence"],
     )
     source = load_source(values["run"], values["checkpoint"])

@@ -24,6 +24,8 @@ from gesso.recipe import BUILTIN_STREETS, ClassData, Precision, Recipe, as_value
 
 RECIPE = checkpoint.RECIPE
 ENVIRONMENT, LOG, METRICS = "environment.json", "log.jsonl", "metrics.json"
+IMPORTED = "imported"
+"""In the environment of a run that was imported and not yet trained: the files it came from."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from gesso.engine.guard import Guard
 from gesso.engine.judging import Judge, open_judge
 from gesso.engine.launch import Choices, choose, prepare
 from gesso.engine.remarks import opening_remarks
-from gesso.engine.runs import read_environment, write_environment
+from gesso.engine.runs import IMPORTED, read_environment, write_environment
+from gesso.engine.teaching import bring_teacher
 from gesso.engine.track import Narrator
 from gesso.errors import UsageError
 from gesso.models import build_model
@@ -123,7 +124,8 @@ def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) ->
     guard = Guard(recipe.guard, model, world, fp16=choices.precision.value == "fp16")
     if found:
         state.restore(model, average, guard, found, world.rank)
-    elif world.main:
+    imported = environment.get(IMPORTED) if found else None
+    if world.main and (imported or not found):
         write_environment(run, choices.as_dict(), str(choices.device.value), feed.images, world.size)
     world.equalise(tensors_of(model, average))
     images = found.images if found else 0
@@ -138,6 +140,8 @@ def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) ->
         )
     narrator.bar.say(f"{run}: {images} of {total} images seen, {per_epoch} an epoch")
     for remark in opening_remarks(recipe, run, images, total):
+    if imported:
+        narrator.note(images, "imported weights: there is no optimizer state with them, so the optimizers begin anew")
         narrator.bar.say(remark)
     if world.place.restarts:
         narrator.note(images, f"restart {world.place.restarts}: a process ended, all of them go on from here")

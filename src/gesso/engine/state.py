@@ -4,9 +4,6 @@ import copy
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gesso.engine import checkpoint
@@ -14,6 +11,7 @@ from gesso.engine.average import Average
 from gesso.engine.checkpoint import Checkpoint, Weights
 from gesso.engine.guard import Guard
 from gesso.engine.runs import RECIPE, lock_run, read_recipe
+from gesso.engine.weights import read_weights
 from gesso.errors import CheckpointError, UsageError
 from gesso.files import write_atomically
 from gesso.models.base import Model
@@ -46,10 +44,16 @@ def training_of(model: Model, guard: Guard, world: World = ALONE) -> dict[str, A
 def restore(model: Model, average: Average | None, guard: Guard, found: Checkpoint, rank: int = 0) -> None:
     """Put the whole of a checkpoint into a model that is on its device, and what watches it, in process `rank`.
 
-    Where there are more processes than before, those that are new hold what another one held.
+    Where there are more processes than before, those that are new hold what another one held. Imported weights have
+    nothing besides them: what else there is begins anew.
     """
     load_weights(all_networks(model, average), found)
     training = found.training()
+    if not training:
+        for optimizer in model.optimizers.values():
+            optimizer.state.clear()
+        guard.forget()
+        return
     try:
         for name, optimizer in model.optimizers.items():
             optimizer.load_state_dict(training["optimizers"][name])
@@ -93,8 +97,14 @@ def load_weights(networks: dict[str, nn.Module], found: Checkpoint) -> None:
 
 def load_into(network: nn.Module, weights: dict[str, Tensor], name: str) -> None:
     """`weights` into `network`, every tensor of it. CheckpointError names the first that does not fit."""
+    check_fit(network, weights, name)
+    network.load_state_dict(weights)
+
+
+def check_fit(network: nn.Module, weights: dict[str, Tensor], name: str) -> None:
+    """CheckpointError names the first of `weights`, from the file `name`, that `network` has not or has otherwise."""
     wanted = network.state_dict()
-    for key in wanted.keys() | weights.keys():
+    for key in {**wanted, **weights}:
         if key not in weights:
             raise CheckpointError(f"{name}: of another architecture, it lacks {key}")
         if key not in wanted:
@@ -102,7 +112,6 @@ def load_into(network: nn.Module, weights: dict[str, Tensor], name: str) -> None
         if weights[key].shape != wanted[key].shape:
             there, here = (list(t[key].shape) for t in (weights, wanted))
             raise CheckpointError(f"{name}: of another architecture, {key} is {there} there and {here} here")
-    network.load_state_dict(weights)
 
 
 def start_from(model: Model, average: Average | None, given: tuple[str, ...]) -> None:
@@ -113,7 +122,7 @@ def start_from(model: Model, average: Average | None, given: tuple[str, ...]) ->
             if name not in model.networks:
                 raise UsageError(f"--start-from {entry}: networks are {', '.join(model.networks)}")
             weights = model.renamed(read_weights(Path(file).expanduser()))
-            load_into(model.networks[name], _counters(model.networks[name]) | weights, file)
+            load_into(model.networks[name], counters(model.networks[name]) | weights, file)
         else:
             found = find_checkpoint(Path(entry).expanduser())
             if found.model != model.config.model:
@@ -124,7 +133,7 @@ def start_from(model: Model, average: Average | None, given: tuple[str, ...]) ->
             network.load_state_dict(model.networks[name].state_dict())
 
 
-def _counters(network: nn.Module) -> dict[str, Tensor]:
+def counters(network: nn.Module) -> dict[str, Tensor]:
     """How many batches each batch norm of `network` has seen. Files from before PyTorch 0.4.1 do not say; nothing that
     gesso does depends on it."""
     return {name: buffer for name, buffer in network.named_buffers() if name.endswith(".num_batches_tracked")}
@@ -138,24 +147,6 @@ def find_checkpoint(path: Path, which: str = "latest") -> Checkpoint:
         raise CheckpointError(f"{path}: there is no such run or checkpoint")
     read_recipe(path)
     return checkpoint.find(path, which, say)
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """A state_dict from a .safetensors or a PyTorch file. No code in it is run."""
-    if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such file")
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: not a safetensors file: {error}") from None
-    except Exception as error:  # torch.load raises whatever the content leads to
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: not a file of weights that is safe to load: {reason}") from None
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise CheckpointError(f"{path}: not a state_dict, a plain dict of tensors")
-    return weights
 
 
 def rewrite(run: Path, recipe: Recipe) -> None:

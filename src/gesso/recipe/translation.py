@@ -68,8 +68,6 @@ class Generator:
     """resnet: what lies beyond the border."""
     ends: Literal["reflect", "zero", "symmetric"] = "reflect"
     """resnet: what lies beyond the border of the 7x7 convolutions at both ends."""
-    separable: bool = False
-    """resnet: depthwise-separable convolutions in the residual blocks: a ninth of their cost."""
     slope: float = 0.0
     """resnet: slope below zero of the ReLUs outside the residual blocks; MindSpore's networks have 0.2."""
     dropout: float = 0.0

@@ -1,0 +1,24 @@
+"""DCGANs as pytorch/examples reads them: netG.pth and netD.pth, bare state_dicts."""
+
+from pathlib import Path
+
+from gesso.errors import UsageError
+from gesso.exporting.source import Options, Source
+from gesso.exporting.states import SUFFIX, judges, refuse_options, write_networks
+from gesso.recipe import DCGANRecipe
+
+
+def export_dcgan(source: Source, out: Path, options: Options) -> list[Path]:
+    """netG.pth, and netD.pth where it can be read there."""
+    refuse_options("--format dcgan-example", options)
+    recipe = source.recipe
+    if not isinstance(recipe, DCGANRecipe):
+        raise UsageError(f"--format dcgan-example: {source.run} is a {recipe.model}; it is for dcgan")
+    source.refuse_direction(options.direction)
+    states = {f"netG{SUFFIX}": source.model.networks["G"].state_dict()}
+    if not recipe.networks.spectral_norm and out.suffix != SUFFIX:
+        states |= {f"net{name}{SUFFIX}": weights for name, weights in judges(source).items()}
+    config, size = recipe.networks, recipe.data.image_size
+    how = f"there: --nz {config.latent} --ngf {config.ngf} --ndf {config.ndf}, nc {recipe.data.channels}"
+    how += "" if size == 64 else f"; its code draws 64 px, these draw {size}, with another number of layers in main"
+    return write_networks(source, out, states, 1, how)

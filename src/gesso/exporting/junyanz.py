@@ -1,0 +1,102 @@
+"""Translators as github.com/junyanz/pytorch-CycleGAN-and-pix2pix reads them: latest_net_G.pth and so on.
+
+Its networks have the names that gesso's have. What gesso's can be and its cannot is refused: a file that loads there
+and draws other pictures would be worse than none.
+"""
+
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gesso.errors import UsageError
+from gesso.exporting.source import Options, Source
+from gesso.exporting.states import SUFFIX, judges, refuse_options, write_networks
+from gesso.models.translation import Translator
+from gesso.networks.normalize import Norm
+from gesso.recipe import Discriminator, Generator, TranslationRecipe
+
+UNETS = {7: "unet_128", 8: "unet_256"}
+RESNETS = {6: "resnet_6blocks", 9: "resnet_9blocks"}
+
+
+def export_junyanz(source: Source, out: Path, options: Options) -> list[Path]:
+    """latest_net_NAME.pth of each generator and discriminator. UsageError for what the reference does not have."""
+    refuse_options("--format junyanz", options)
+    model, recipe = source.model, source.recipe
+    if not isinstance(model, Translator) or not isinstance(recipe, TranslationRecipe):
+        raise UsageError(f"--format junyanz: {source.run} is a {recipe.model}; it is for pix2pix and CycleGAN")
+    config = recipe.generator
+    if strange := _strange(config):
+        raise UsageError(
+            f"--format junyanz: {source.run} was trained with {strange}, which the reference does not have"
+        )
+    wanted = [each.network for each in source.translations(options.direction).values()]
+    states = {_file(name): _state(model.networks[name].state_dict(), config, source.run) for name in wanted}
+    if not options.direction and out.suffix != SUFFIX and not _unlike(recipe.discriminator):
+        states |= {_file(name): _state(each, recipe.discriminator, source.run) for name, each in judges(source).items()}
+    return write_networks(source, out, states, len(wanted), f"there: {_flags(config)}")
+
+
+def _file(network: str) -> str:
+    return f"latest_net_{network}.pth"
+
+
+def _strange(config: Generator) -> str:
+    """The flag of what the reference's generators cannot be; empty where there is nothing."""
+    if config.upsample != "transpose":
+        return f"--generator.upsample {config.upsample}"
+    if _unlike(config):
+        return f"--generator.norm-affine {config.norm_affine}"
+    if config.kind == "unet":
+        return ""
+    others = {
+        f"--generator.padding {config.padding}": config.blocks and config.padding != "reflect",
+        f"--generator.ends {config.ends}": config.ends != "reflect",
+        f"--generator.slope {config.slope:g}": config.slope,
+        "--generator.separable": config.separable,
+    }
+    return next((flag for flag, there in others.items() if there), "")
+
+
+def _unlike(config: Generator | Discriminator) -> bool:
+    """Whether a norm learns scale and shift where the reference's does not, or the other way round."""
+    return Norm(config.norm, config.norm_affine).learned != (config.norm == "batch")
+
+
+def _state(weights: dict[str, Tensor], config: Generator | Discriminator, run: Path) -> dict[str, Tensor]:
+    """`weights` as the reference has them: without a norm, only the convolutions at the ends have a bias there.
+
+    UsageError where another's is not zero.
+    """
+    if config.norm != "none":
+        return weights
+    places = [int(match[1]) for name in weights if (match := re.match(r"model\.(\d+)\.", name))]
+    last = f"model.{max(places, default=0)}.bias"
+    ends = {
+        "resnet": {last},
+        "unet": {"model.model.3.bias"},
+        "patch": {"model.0.bias", last},
+        "pixel": {"net.0.bias"},
+    }[config.kind]
+    dropped = [name for name in weights if name.endswith(".bias") and name not in ends]
+    if learned := next((name for name in dropped if torch.any(weights[name] != 0)), ""):
+        raise UsageError(
+            f"--format junyanz: {run} has no norm and has learned {learned}; the reference's convolutions have no bias "
+            "without a norm"
+        )
+    return {name: tensor for name, tensor in weights.items() if name not in dropped}
+
+
+def _flags(config: Generator) -> str:
+    """The reference's flags for such a network, or what its code has to be told where no flag does."""
+    names, number, what = (
+        (RESNETS, config.blocks, "ResnetGenerator of n_blocks")
+        if config.kind == "resnet"
+        else (UNETS, config.depth, "UnetGenerator of num_downs")
+    )
+    network = f"--netG {names[number]}" if number in names else f"a {what}={number}, for which --netG has no name"
+    dropout = "" if config.dropout else " --no_dropout"
+    mode = " --eval" if config.test_mode == "eval" and (config.dropout or config.norm == "batch") else ""
+    return f"{network} --norm {config.norm} --ngf {config.ngf}{dropout}{mode}"

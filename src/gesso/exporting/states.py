@@ -1,0 +1,76 @@
+"""Bare state_dicts as other programs read them: what their formats share."""
+
+import io
+import os
+import secrets
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gesso.engine.state import find_checkpoint
+from gesso.errors import UsageError
+from gesso.exporting.source import Options, Source
+from gesso.files import disk_errors
+from gesso.progress import say
+
+SUFFIX = ".pth"
+
+
+def refuse_options(format_: str, options: Options) -> None:
+    """UsageError where `options` has what a file of weights alone cannot carry."""
+    given = {
+        "--uint8": options.uint8,
+        f"--precision {options.precision}": options.precision != "fp32",
+        "--licence": bool(options.licence),
+    }
+    for flag, there in given.items():
+        if there:
+            raise UsageError(f"{flag}: {format_} holds float32 weights and nothing else; leave it out")
+
+
+def judges(source: Source) -> dict[str, dict[str, Tensor]]:
+    """The weights of the networks that only training needs, without those that an import had to make up."""
+    found = find_checkpoint(source.run, source.checkpoint)
+    known = found.progress.get("networks", list(found.weights))
+    return {name: weights for name, weights in found.weights.items() if name.startswith("D") and name in known}
+
+
+def write_states(folder: Path, states: dict[str, dict[str, Tensor]]) -> list[Path]:
+    """Write each state_dict under its name into `folder`: all of the files appear, whole, or none of them."""
+    beside: dict[Path, Path] = {}
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            for name, weights in states.items():
+                content = io.BytesIO()
+                torch.save({key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}, content)
+                path = folder / f".{secrets.token_hex(8)}.tmp"
+                beside[folder / name] = path
+                with path.open("xb") as file:
+                    file.write(content.getbuffer())
+                    file.flush()
+                    os.fsync(file.fileno())
+            for path, written in beside.items():
+                written.replace(path)
+        finally:
+            for written in beside.values():
+                written.unlink(missing_ok=True)
+    return list(beside)
+
+
+def write_networks(
+    source: Source, out: Path, states: dict[str, dict[str, Tensor]], used: int, there: str
+) -> list[Path]:
+    """Write `states`, the first `used` of which are those that are used, where the user wants them: into the folder
+    `out`, or, where it is called .pth, into that file, which then is the only network. `there`: how to read them."""
+    if out.suffix == SUFFIX:
+        if used != 1:
+            raise UsageError(
+                f"-o {out}: {used} networks are {used} files; name a folder, or choose one with --direction"
+            )
+        paths = write_states(out.parent, {out.name: next(iter(states.values()))})
+    else:
+        paths = write_states(out if out != Path() else Path(source.name), states)
+    say(there)
+    return paths

@@ -1,0 +1,45 @@
+"""Networks of github.com/junyanz/pytorch-CycleGAN-and-pix2pix: latest_net_G.pth, latest_net_G_A.pth and so on.
+
+Each file is the bare state_dict of one network, and no file says which flags it was trained with. Names and shapes tell
+most of them; what they do not tell is the reference's default: dropout of a U-Net is on for pix2pix and off for
+CycleGAN, which its test.py takes over.
+"""
+
+import re
+from dataclasses import replace
+
+from gesso.errors import UsageError
+from gesso.importing.architecture import DROPOUT, find_discriminator, find_generator, is_discriminator
+from gesso.importing.given import given, no_use, read_state, unique
+from gesso.importing.imported import Imported, Options
+from gesso.importing.translators import as_tested, assemble
+
+NETWORKS = ("G", "G_A", "G_B", "D", "D_A", "D_B")
+BY_NAME = re.compile(r"(?:^|[_-])([GD](?:_[AB])?)$")
+
+
+def import_junyanz(files: tuple[str, ...], options: Options) -> Imported:
+    """The generators, and discriminators if given, as a pix2pix or a CycleGAN run."""
+    no_use("junyanz", options, "blocks", "classes")
+    found = [(network, path, read_state(path)) for network, path in given(files, NETWORKS, BY_NAME)]
+    if len(found) == 1 and not found[0][0]:
+        found = [("D" if is_discriminator(found[0][2]) else "G", *found[0][1:])]
+    for network, path, _ in found:
+        if not network:
+            raise UsageError(f"{path}: which network it is does not stand in its name; give it as NETWORK=FILE")
+    unique([(network, path) for network, path, _ in found])
+    of_cyclegan = sum(network.startswith("G_") for network, *_ in found) == 2
+    supposed = options if options.dropout is not None or of_cyclegan else replace(options, dropout=DROPOUT)
+    generators, discriminators = {}, {}
+    for network, path, weights in found:
+        if network.startswith("D"):
+            discriminators[network] = find_discriminator(path, weights)
+            continue
+        generator = find_generator(path, weights, supposed)
+        told = generator.told
+        if generator.config.kind == "unet":
+            told += f", dropout {generator.config.dropout:g}{'' if options.dropout is not None else ' (supposed)'}"
+        generators[network] = replace(generator, config=as_tested(generator.config), told=told)
+    if not generators:
+        raise UsageError(f"{files[0]}: a discriminator alone; give its generator too")
+    return assemble(generators, discriminators, options)
