@@ -162,3 +162,17 @@ def test_other_errors_of_ours_keep_their_traceback(
     monkeypatch.setattr(Pix2Pix, "train_step", train_step)
     with pytest.raises(RuntimeError, match="a bug"):
         gesso(*train_words(pairs, "--runs", tmp_path, "--name", "it"))
+
+
+def test_only_what_others_made_is_said_to_be_not_installed(gesso: Gesso, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(name: str) -> None:
+        def commands() -> object:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        monkeypatch.setattr(cli, "commands", commands)
+
+    lacking("tyro")
+    refused(gesso("doctor"), "gesso doctor needs tyro, which is not installed: pip install gesso")
+    lacking("gesso.networks.gone")
+    with pytest.raises(ModuleNotFoundError, match=r"gesso\.networks\.gone"):
+        gesso("doctor")

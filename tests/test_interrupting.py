@@ -55,19 +55,21 @@ def test_a_module_that_catches_whatever_its_imports_raise_does_not_swallow_an_in
     assert (code, said) == (130, "gesso: interrupted\n")
 
 
-def test_of_several_processes_only_the_first_tells_of_an_interrupt(tmp_path: Path) -> None:
-    assert interrupted(tmp_path, "gesso.cli", SYNTH, RANK="1") == (130, "", "")
+@pytest.mark.parametrize("place", ["RANK", "SLURM_PROCID"])
+def test_of_several_processes_only_the_first_tells_of_an_interrupt(tmp_path: Path, place: str) -> None:
+    assert interrupted(tmp_path, "gesso.cli", SYNTH, **{place: "1"}) == (130, "", "")
 
 
+@pytest.mark.parametrize("place", ["RANK", "SLURM_PROCID"])
 def test_of_several_processes_only_the_first_tells_of_an_interrupt_of_its_work(
-    gesso: Gesso, monkeypatch: pytest.MonkeyPatch
+    gesso: Gesso, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     def interrupt(words: object) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setitem(commands(), "doctor", interrupt)
     assert gesso("doctor") == (130, [], ["gesso: interrupted"])
-    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv(place, "1")
     assert gesso("doctor") == (130, [], [])
 
 

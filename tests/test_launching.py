@@ -14,7 +14,7 @@ import pytest
 
 from commands import Gesso, refused
 from gesso.engine.runlog import read_log
-from gesso.errors import UsageError
+from gesso.errors import AGAIN, UsageError
 from gesso.processes import Place, first_host, place
 from worlds import Worlds
 
@@ -115,13 +115,16 @@ def test_a_mistake_is_told_in_one_line_with_the_exit_code_of_mistakes(tmp_path: 
     [
         (("2", "-"), 2, "00 01"),
         (("-", "3"), 3, "00 01"),
+        (("-", "130"), 130, "00 01"),
         (("-", "1"), 1, "00 01 10 11 20 21"),
+        ((str(AGAIN), "-"), 2, "00 01 10 11 20 21"),
     ],
 )
 def test_what_would_only_happen_again_is_not_tried_again(
     codes: tuple[str, str], code: int, began: str, tmp_path: Path
 ) -> None:
-    """A user's mistake (2) and a divergence (3) in one of two processes; anything else (1) is tried twice more."""
+    """A user's mistake (2), a divergence (3) and an interrupt (130) in one of two processes; what the machine did
+    (AGAIN, of which the user sees 2) and anything else (1) is tried twice more."""
     file = tmp_path / "began"
     line = f"import sys; from gesso.launching import launch; sys.exit(launch({[str(file), *codes]}, 2, 2, 'ending'))"
     with started([], tmp_path, ("-c", line)) as launcher:

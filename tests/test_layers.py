@@ -17,11 +17,13 @@ TESTS = sorted(Path(__file__).parent.rglob("*.py"))
 
 LAYERS = (
     ("__init__",),
+    ("launched",),
     ("errors", "progress", "restoring"),
     ("files",),
     ("recipe",),
     ("recipes",),
     ("devices",),
+    ("endings",),
     ("processes",),
     ("launching",),
     ("networks",),

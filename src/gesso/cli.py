@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 import gesso
-from gesso.errors import GessoError, UsageError, out_of_memory, perhaps
+from gesso.errors import GessoError, UsageError, exit_code, out_of_memory, perhaps
+from gesso.launched import tells
 from gesso.predicting import alone
 
 
@@ -24,7 +25,7 @@ def commands() -> dict[str, Callable[[Sequence[str]], int]]:
     """
     from gesso.commands.bench import bench
     from gesso.commands.data import data
-    from gesso.commands.ship import export, import_
+    from gesso.commands.ship import export
     from gesso.commands.train import demo, evaluate, resume, train
     from gesso.commands.use import classify, compare_dumps, doctor, sample, translate
 
@@ -35,7 +36,6 @@ def commands() -> dict[str, Callable[[Sequence[str]], int]]:
         "translate": translate,
         "sample": sample,
         "classify": classify,
-        "import": import_,
         "export": export,
         "data": data,
         "bench": bench,
@@ -76,24 +76,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(stop.code or 0)
     except GessoError as error:
         print(f"gesso: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        if os.environ.get("RANK", "0") == "0":  # of several processes that train together, one is to tell
+        return exit_code(error)
+    except KeyboardInterrupt as error:
+        if tells():
             print("gesso: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output, such as head, has gone
+        return exit_code(error)
+    except BrokenPipeError as error:  # the reader of our output, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return exit_code(error)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
         print(f"gesso: out of memory; {_mend(name, rest)}", file=sys.stderr)
-        return 2
+        return exit_code(error)
     except OSError as error:
         if error.errno is None:
             raise
         print(f"gesso: {error.filename or 'the system'}: {error.strerror}", file=sys.stderr)
-        return 2
+        return exit_code(error)
 
 
 def _command(name: str) -> Callable[[Sequence[str]], int]:
@@ -101,6 +101,8 @@ def _command(name: str) -> Callable[[Sequence[str]], int]:
     try:
         there = commands()
     except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "gesso":  # what is missing is ours
+            raise
         raise UsageError(
             f"gesso {name} needs {error.name}, which is not installed: pip install gesso; without it, only models that "
             f"were exported to .onnx are used: gesso {', '.join(alone.COMMANDS)}"

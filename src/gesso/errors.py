@@ -7,17 +7,22 @@
     ├── CheckpointError           a checkpoint: not one, damaged, of another model
     ├── DiskError                 the disk: full, read-only
     ├── DivergenceError           a training that diverges, however often it goes back
+    ├── MeetingError              processes that are to train together cannot reach one another
     └── ProcessError              another process of the same training has ended
 
-The command line prints the message on one line and exits with `exit_code`. So each message names the flag or
+The command line prints the message on one line and exits with its `exit_code`. So each message names the flag or
 the file, and how to mend it. Our own mistakes are `assert`s and keep their traceback.
 """
 
 import contextlib
 import difflib
+import errno
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
+
+from gesso.launched import RESTARTS
 
 _SPELT: ContextVar[Mapping[str, str]] = ContextVar("flags", default={})  # noqa: B039 - never written to
 
@@ -32,7 +37,7 @@ def flag(field: str) -> str:
 @contextlib.contextmanager
 def spelling(names: Mapping[str, str]) -> Iterator[None]:
     """Inside, the flags of recipes' fields have these `names` in messages, the empty one where there is no such flag.
-    What runs in another thread or process has to say it there."""
+    `data.ahead` and `data.Stream` take it into their threads; another process has to say it there."""
     token = _SPELT.set(names)
     try:
         yield
@@ -90,6 +95,10 @@ class DivergenceError(GessoError):
     exit_code = 3
 
 
+class MeetingError(GessoError):
+    """Processes that are to train together cannot reach one another: a network, its interface or its driver."""
+
+
 class ProcessError(GessoError):
     """Another process of the same training has ended; what it said of itself, if anything, is the reason."""
 
@@ -100,3 +109,39 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, on the host or on a device. torch has no type for the host's own."""
     host = "can't allocate memory" in str(error)
     return host or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+INTERRUPTED = 130
+"""The exit code of a process that an interrupt ended."""
+AGAIN = 75
+"""The exit code, between a process and `launching.launch`, of what may be over at another start: see `passing`."""
+_LASTING = {
+    errno.EACCES, errno.EPERM, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EFBIG,
+}  # fmt: skip
+"""What a system refuses because of how a file is named or guarded, and will refuse again."""
+
+
+def passing(error: BaseException) -> bool:
+    """Whether the machine brought `error` about and not the user, so that it may be over at another try: memory that
+    ran out, a disk that is full or gone, a network."""
+    refusal = error.__cause__ if isinstance(error, DiskError) else error
+    if isinstance(refusal, OSError) and refusal.errno:
+        return refusal.errno not in _LASTING
+    return isinstance(error, DiskError | MeetingError) or out_of_memory(error)
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code of a process that `error` ends: of what the command line tells in a line, or 1 with a traceback.
+
+    Where gesso's own launcher started the process, it is AGAIN in place of 2 for what is `passing`; the launcher itself
+    then ends with 2.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, BrokenPipeError):  # the reader of our output had enough
+        return 0
+    if RESTARTS in os.environ and passing(error):
+        return AGAIN
+    if isinstance(error, GessoError):
+        return error.exit_code
+    return GessoError.exit_code if out_of_memory(error) or (isinstance(error, OSError) and error.errno) else 1

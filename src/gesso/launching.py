@@ -17,21 +17,22 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from gesso.devices import choose_device
-from gesso.errors import DivergenceError, ProcessError, UsageError
-from gesso.processes import RESTARTS, place
+from gesso.errors import AGAIN, INTERRUPTED, DivergenceError, ProcessError, UsageError
+from gesso.launched import RESTARTS
+from gesso.processes import place
 
 THREADS = "OMP_NUM_THREADS"
 PARTING = 600
 """Seconds that the processes have, after an interrupt, to end their step or their scores and save."""
-FINAL = frozenset({UsageError.exit_code, DivergenceError.exit_code})
-"""Exit codes of what would only happen again."""
+FINAL = frozenset({UsageError.exit_code, DivergenceError.exit_code, INTERRUPTED})
+"""Exit codes of what would only happen again, and of a process that was asked to stop."""
 
 
 def launch(arguments: Sequence[str], devices: int, max_restarts: int, module: str = "gesso") -> int:
     """Run `gesso ARGUMENTS` in `devices` processes that train together. The exit code of the first that failed.
 
-    max_restarts: how often all are started anew after one was killed or failed, other than by a user's mistake or by
-    diverging. module: run with `python -m`, in place of gesso's command line.
+    max_restarts: how often all are started anew after one was killed or failed, other than by a user's mistake, by
+    diverging or by an interrupt. module: run with `python -m`, in place of gesso's command line.
     """
     # Each failure has told its reason already, in the process that failed. The agent's loggers have levels of their
     # own, so that a level up here would not hold for them.
@@ -47,12 +48,14 @@ def launch(arguments: Sequence[str], devices: int, max_restarts: int, module: st
         except ChildFailedError as error:
             code = _told(sorted((rank, failure.exitcode) for rank, failure in error.failures.items()), devices)
         except SignalException:
-            return 130
+            return INTERRUPTED
         else:
             return 0
+        finally:
+            del os.environ[RESTARTS]  # it is said of the processes, not of this one
         if code in FINAL:
             break
-    return code
+    return UsageError.exit_code if code == AGAIN else code
 
 
 def _config(devices: int) -> LaunchConfig:

@@ -15,12 +15,10 @@ import functools
 import itertools
 import os
 import re
-import sys
-import threading
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -29,24 +27,12 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from gesso.devices import facts
-from gesso.errors import DivergenceError, GessoError, ProcessError, UsageError
+from gesso.endings import PATIENCE, Cause, Watch, code_without_a_word, limited, talking
+from gesso.errors import MeetingError, UsageError
+from gesso.launched import RESTARTS
 from gesso.progress import mute
 
 T = TypeVar("T")
-
-PATIENCE = timedelta(days=2)
-"""How long a process waits for the others, one of which may be decoding a large data set. One that died is noticed at
-once, by its closed connection; where the wait is a device's, by `_Watch`."""
-MEETING = timedelta(minutes=30)
-"""How long the processes, which a launcher starts together, wait for one another to come together at first."""
-BEAT = 1.0
-"""Seconds between two words of the processes' watches to one another."""
-GRACE = 300.0
-"""Seconds that a process has to notice by itself that another has ended: to finish a save, or a long step."""
-RESTARTS = "GESSO_RESTARTS"
-"""The variable in which `launching.launch` counts how often it has started the processes anew."""
-
-_GONE = "another process of this training has ended; what it said, if anything, is why"
 
 
 @dataclass(frozen=True)
@@ -136,7 +122,7 @@ class World:
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
-        with _talking():
+        with talking():
             dist.all_gather_object(values, value, group=self._control)
         return values
 
@@ -145,7 +131,7 @@ class World:
         if self.size == 1:
             return value
         values = [value]
-        with _talking():
+        with talking():
             dist.broadcast_object_list(values, src=0, group=self._control)
         return values[0]
 
@@ -155,7 +141,7 @@ class World:
             return
         # One message instead of hundreds: latency, not bandwidth, is what small tensors cost.
         flat = torch.cat([tensor.detach().reshape(-1).float() for tensor in tensors])
-        with _talking():
+        with talking():
             dist.all_reduce(flat)
         flat /= self.size
         parts = torch.split(flat, [tensor.numel() for tensor in tensors])
@@ -166,7 +152,7 @@ class World:
     def equalise(self, tensors: Sequence[Tensor]) -> None:
         """Put the main process's values into `tensors`."""
         if self.size > 1:
-            with torch.no_grad(), _talking():
+            with torch.no_grad(), talking():
                 for tensor in tensors:
                     dist.broadcast(tensor, src=0)
 
@@ -180,18 +166,18 @@ class World:
         answer = False
         if self._asked:
             flag, work = self._asked
-            with _talking():
+            with talking():
                 work.wait()
             answer = bool(flag)
         flag = torch.tensor(int(here))
-        with _talking():
+        with talking():
             self._asked = flag, dist.all_reduce(flag, dist.ReduceOp.MAX, group=self._control, async_op=True)
         return answer
 
     def forget(self) -> None:
         """Drop what `any` was asked last and has not answered: it was about what is over by now."""
         if self._asked:
-            with _talking():
+            with talking():
                 self._asked[1].wait()
             self._asked = None
 
@@ -208,7 +194,7 @@ class World:
     def meet(self) -> None:
         """Wait for all processes."""
         if self.size > 1:
-            with _talking():
+            with talking():
                 dist.barrier(group=self._control)
 
 
@@ -221,8 +207,9 @@ def joined(kind: str) -> Iterator[World]:
     """The world that a launcher made this process a part of, on devices of `kind`, until the end of the block.
 
     Processes other than the main one say nothing inside but their errors, and all leave the block together. In a world
-    that was joined already, it is that one. UsageError where the processes cannot talk on such devices or their port is
-    taken, ProcessError where one of them ends: then all of them do (see `_Watch`), and why is told once (see `_fail`).
+    that was joined already, it is that one. Where a process ends by an error all of them do, with its exit code, and
+    one tells why (see `endings`). UsageError where the processes cannot talk on such devices or their port is taken,
+    MeetingError where they cannot come together.
     """
     global _joined
     here = place(os.environ)
@@ -233,115 +220,49 @@ def joined(kind: str) -> Iterator[World]:
     backend = facts(torch.device(kind)).collectives
     if not backend:
         raise UsageError(f"--device {kind}: several processes cannot train together on it; use one")
-    number = next(_worlds)
-    with _limited(here) if number == 0 else contextlib.nullcontext(), _talking():
-        store = _store(here, number)
-        dist.init_process_group(backend, store=store, rank=here.rank, world_size=here.size, timeout=PATIENCE)
-        control = dist.new_group(backend="gloo", timeout=PATIENCE)
-        watch = _Watch(here, store)
+    world, cause = _come_together(here, backend)
+    watch = Watch(here.main, cause)
     try:
-        _joined = World(here, control)
+        _joined = world
         with contextlib.nullcontext() if here.main else mute():
             yield _joined
         _joined.meet()  # so that a connection that closes before was closed by a failure
-    except GessoError as error:
-        _fail(error, here, store)
+    except (Exception, KeyboardInterrupt) as error:
+        code = code_without_a_word(error, here.main, cause)
+        if code is None:
+            raise
+        raise SystemExit(code) from None
     finally:
         _joined = ALONE
-        dist.destroy_process_group()  # which may wait for a device, so that the watch goes on until then
-        watch.stop()
-
-
-_CAUSE = "cause"
-"""Where the store has the rank of the process that failed first, and its exit code."""
-
-
-def _fail(error: GessoError, here: Place, store: Store) -> NoReturn:
-    """Raise `error` where this process is the one to tell of it, and leave without a word where another does.
-
-    Where the launcher keeps the store, the first process to fail leaves its exit code there before its connections
-    close, and those that fail for want of it leave with that code too: whichever of them the launcher sees end first,
-    it learns what to do. Elsewhere the main process tells of what all processes notice.
-    """
-    if here.store_kept and not isinstance(error, ProcessError):
-        mine = f"{here.rank} {error.exit_code}"
-        with contextlib.suppress(RuntimeError):  # the launcher may be gone too
-            if store.compare_set(_CAUSE, "", mine).decode() != mine:
-                raise SystemExit(error.exit_code) from None
-        raise error
-    if isinstance(error, ProcessError) and (code := _cause(here, store)):
-        raise SystemExit(code) from None
-    if isinstance(error, ProcessError | DivergenceError) and not here.main:  # which all of them raise
-        raise SystemExit(error.exit_code) from None
-    raise error
-
-
-def _cause(here: Place, store: Store) -> int:
-    """The exit code of the process that failed first and told why; 0 where that is not known."""
-    if here.store_kept:
-        with contextlib.suppress(RuntimeError):
-            if store.check([_CAUSE]):
-                return int(store.get(_CAUSE).split()[1])
-    return 0
-
-
-class _Watch:
-    """Ends this process where another one has ended and this one does not notice.
-
-    What waits on the host fails as soon as a peer's connection closes. A device's collective need not: NCCL's kernel
-    may wait for the peer without end, and the host for the kernel. So a thread meets with those of the other processes
-    every BEAT, in a group of their own on the host. No clock decides that a process is gone: one that is slow, busy or
-    stopped delays the meeting, and is waited for; one that has ended fails it. This process then has GRACE to notice,
-    tell and leave by itself; after that the thread does so for it. A whole machine that vanishes, with no word to those
-    that are connected to it, is noticed after PATIENCE alone, or by the launcher.
-    """
-
-    def __init__(self, here: Place, store: Store) -> None:
-        self._here, self._store = here, store
-        self._group = dist.new_group(backend="gloo", timeout=PATIENCE)
-        self._left = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Watch no longer: this process has left its world."""
-        self._left.set()
-        self._thread.join()
-
-    def _run(self) -> None:
         try:
-            while not self._left.wait(BEAT):
-                work = dist.barrier(group=self._group, async_op=True)
-                while not work.is_completed():  # waiting inside could not be ended by `stop`
-                    if self._left.wait(BEAT):
-                        return
-                work.wait()  # raises what ended it
-        except (RuntimeError, ValueError):  # the latter where the group is destroyed already
-            if not self._left.wait(GRACE):
-                code = _cause(self._here, self._store)
-                _leave(code or ProcessError.exit_code, "" if code or not self._here.main else _GONE)
+            dist.destroy_process_group()  # which may wait for a device, so that the watch goes on until then
+        finally:
+            watch.stop()
 
 
-def _leave(code: int, told: str = "") -> NoReturn:
-    """End this process from a thread, whatever its main thread waits for; with the line `told`, if there is one."""
-    if told:
-        print(f"gesso: {told}", file=sys.stderr, flush=True)
-    os._exit(code)
+def _come_together(here: Place, backend: str) -> tuple[World, Cause | None]:
+    """The world of these processes, and where they leave what ends them, if the launcher keeps that.
 
-
-@contextlib.contextmanager
-def _limited(here: Place) -> Iterator[None]:
-    """End this process where the block takes longer than MEETING. A connection to another program that happens to
-    listen at the port would wait without end."""
-    minutes = MEETING.total_seconds() / 60
-    late = f"{_address(here)}: not all processes came there within {minutes:.0f} minutes; what the others said is why"
-    timer = threading.Timer(MEETING.total_seconds(), _leave, (ProcessError.exit_code, late))
-    timer.daemon = True
-    timer.start()
+    Before they have met, nothing but the store of one machine, which counts its starts, tells them from those of an
+    earlier start. So over several machines each of them tells why they cannot meet; the reasons may differ, too.
+    """
+    number, cause = next(_worlds), None
     try:
-        yield
-    finally:
-        timer.cancel()
+        with limited(_address(here)) if number == 0 else contextlib.nullcontext():
+            store = _store(here, number)
+            if here.store_kept and here.one_machine:
+                cause = Cause(store, here.rank)
+            dist.init_process_group(backend, store=store, rank=here.rank, world_size=here.size, timeout=PATIENCE)
+            world = World(here, dist.new_group(backend="gloo", timeout=PATIENCE))
+            start = world.from_main(uuid.uuid4().hex)
+        return world, Cause(store, here.rank, start) if here.store_kept else None
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        late = MeetingError(f"{_address(here)}: the processes cannot come together there: {reason}")
+        code = code_without_a_word(late, here.main, cause)
+        if code is None:
+            raise late from error
+        raise SystemExit(code) from None
 
 
 _worlds = itertools.count()
@@ -373,12 +294,3 @@ def _connected(here: Place) -> Store:
 def _address(here: Place) -> str:
     """HOST:PORT at which the processes meet."""
     return f"{here.host or os.environ['MASTER_ADDR']}:{here.port or os.environ['MASTER_PORT']}"
-
-
-@contextlib.contextmanager
-def _talking() -> Iterator[None]:
-    """What fails inside fails because another process is gone: backends say so with a plain RuntimeError."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise ProcessError(_GONE) from error

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from gesso.data.ahead import ahead
+from gesso.errors import flag, spelling
 
 
 def test_results_come_in_the_order_of_the_items_whichever_is_done_first() -> None:
@@ -41,3 +42,8 @@ def test_threads_end_with_a_consumer_that_stops_early() -> None:
     next(results)
     results.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("gesso-ahead")]
+
+
+def test_threads_name_the_flags_as_their_consumer_does() -> None:
+    with spelling({"data.max_pixels": "max_pixels"}):
+        assert list(ahead(flag, ["data.max_pixels"] * 3, workers=2)) == ["--max-pixels"] * 3

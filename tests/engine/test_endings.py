@@ -1,5 +1,6 @@
 """How several processes end: where one of them fails all do, in one line, with the exit code of what went wrong."""
 
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -7,8 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from torch.distributed import TCPStore
+from torch.distributed import HashStore, TCPStore
 
+from gesso.endings import Cause
+from gesso.errors import AGAIN
 from worlds import Worlds
 
 
@@ -47,6 +50,57 @@ def test_all_end_with_the_exit_code_of_the_one_that_failed_and_it_alone_tells(
 ) -> None:
     assert worlds.run(tmp_path, call="worlds_endings:mistaken", port=store.port) == [2, 2]
     assert said(tmp_path) == [[], ["gesso: --flag: a mistake"]]
+
+
+STARTED = {"GESSO_RESTARTS": "0"}
+"""What gesso's own launcher leaves in the environment."""
+
+
+@pytest.mark.parametrize(
+    ("error", "environment", "code", "told"),
+    [
+        ("memory", {}, 2, "gesso: out of memory; close other programs, or use a machine with more"),
+        ("memory", STARTED, AGAIN, "gesso: out of memory; close other programs, or use a machine with more"),
+        ("disk", {}, 2, "gesso: the system: No space left on device"),
+        ("disk", STARTED, AGAIN, "gesso: the system: No space left on device"),
+        ("bug", STARTED, 1, "RuntimeError: a bug"),
+    ],
+)
+def test_all_end_with_the_exit_code_of_whatever_ended_one_and_it_alone_tells(
+    worlds: Worlds, store: TCPStore, tmp_path: Path, error: str, environment: dict[str, str], code: int, told: str
+) -> None:
+    job = {"call": "worlds_endings:failing", "port": store.port, "error": error, "environment": environment}
+    assert worlds.run(tmp_path, **job) == [code, code]
+    silent, telling = said(tmp_path)
+    assert (silent, telling[-1]) == ([], told)
+
+
+def test_what_ended_an_earlier_start_is_not_taken_for_the_cause_of_this_one() -> None:
+    store = HashStore()
+    assert Cause(store, 1, "first").leave(2)
+    assert Cause(store, 0, "first").code() == 2
+    assert Cause(store, 0, "second").code() is None
+    assert Cause(store, 0, "second").leave(3)
+
+
+def test_processes_that_cannot_come_together_say_what_the_system_said(worlds: Worlds, tmp_path: Path) -> None:
+    environment = {"GLOO_SOCKET_IFNAME": "nowhere0"}
+    assert worlds.run(tmp_path, call="worlds_endings:unable_to_meet", environment=environment) == [2, 2]
+    for (line,) in said(tmp_path):
+        assert re.match(r"gesso: 127\.0\.0\.1:\d+: the processes cannot come together there: .*nowhere0", line)
+
+
+def test_processes_of_one_machine_that_cannot_come_together_say_so_once(
+    worlds: Worlds, store: TCPStore, tmp_path: Path
+) -> None:
+    environment = {"GLOO_SOCKET_IFNAME": "nowhere0", "TORCHELASTIC_USE_AGENT_STORE": "True", "LOCAL_WORLD_SIZE": "2"}
+    environment |= {"MASTER_PORT": str(store.port), **STARTED}
+    assert worlds.run(tmp_path, call="worlds_endings:unable_to_meet", environment=environment) == [AGAIN, AGAIN]
+    assert len([line for lines in said(tmp_path) for line in lines]) == 1
+
+
+def test_the_watch_ends_though_leaving_the_world_fails(worlds: Worlds, tmp_path: Path) -> None:
+    assert worlds.run(tmp_path, call="worlds_endings:not_torn_down") == [0, 0], said(tmp_path)
 
 
 def test_what_all_processes_find_is_told_once(worlds: Worlds, store: TCPStore, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -59,7 +60,7 @@ class Stream(ABC, Generic[Host]):
 
     def __next__(self) -> dict[str, Tensor]:
         while len(self._ahead) < self._most_ahead:
-            self._ahead.append(self._pool.submit(self.host_batch, self._next))
+            self._ahead.append(self._pool.submit(copy_context().run, self.host_batch, self._next))
             self._next += self._batch * self._world
         start = time.perf_counter()
         host = self._ahead.popleft().result()
