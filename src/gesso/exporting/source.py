@@ -9,8 +9,10 @@ from typing import Literal, TypeAlias
 from gesso.engine.checkpoint import MANIFEST
 from gesso.engine.runs import read_recipe
 from gesso.engine.state import find_checkpoint, load_for_use
+from gesso.errors import UsageError
 from gesso.models import build_model
 from gesso.models.base import Model
+from gesso.models.translation import Translation, Translator
 from gesso.recipe import Direction, Recipe
 
 ExportPrecision = Literal["fp32", "fp16", "int8"]
@@ -21,6 +23,7 @@ class Source:
     """A trained model, on the CPU and in float32.
 
     run         the folder that was named: a run, or one of its checkpoints
+    name        the run's, for names of files
     model       its used networks alone, with the averaged weights where the checkpoint has them
     checkpoint  the folder's name, the number of images seen
     averaged    whether the weights are averaged ones
@@ -28,11 +31,27 @@ class Source:
     """
 
     run: Path
+    name: str
     recipe: Recipe
     model: Model
     checkpoint: str
     averaged: bool
     digest: str
+
+    def translations(self, direction: Direction | None) -> dict[str, Translation]:
+        """Of a translator, the one `direction`, or None for all. UsageError where it has not that one."""
+        assert isinstance(self.model, Translator)
+        there = self.model.translations
+        if direction is not None and direction not in there:
+            raise UsageError(
+                f"--direction {direction}: this {self.recipe.model} was trained {' and '.join(there)} only"
+            )
+        return dict(there) if direction is None else {direction: there[direction]}
+
+    def refuse_direction(self, direction: Direction | None) -> None:
+        """UsageError where a direction is asked of a model that has none."""
+        if direction is not None:
+            raise UsageError(f"--direction {direction}: a {self.recipe.model} has no directions; leave it out")
 
 
 @dataclass(frozen=True)
@@ -42,7 +61,7 @@ class Options:
     direction  of a translator; None for every one that it has
     uint8      images go in and come out as bytes, 0 … 255, instead of numbers in [-1, 1]
     precision  arithmetic of the exported network
-    tolerance  largest difference to torch, in units of [-1, 1], that passes; None for the format's own
+    tolerance  largest difference to torch, in units of [-1, 1], that passes; see `checking.ALLOWED`
     licence    of the weights, an SPDX name or a text, for the metadata
     name       of the model in the metadata and in file names; empty for the run's
     """
@@ -50,7 +69,7 @@ class Options:
     direction: Direction | None = None
     uint8: bool = False
     precision: ExportPrecision = "fp32"
-    tolerance: float | None = None
+    tolerance: float = 1e-3
     licence: str = ""
     name: str = ""
 
@@ -70,4 +89,6 @@ def load_source(run: Path, checkpoint: str = "best") -> Source:
     for network in model.networks.values():
         network.eval().requires_grad_(False)
     digest = hashlib.sha256((found.path / MANIFEST).read_bytes()).hexdigest()
-    return Source(run, recipe, model, found.path.name, averaged, digest)
+    owner = run.resolve()
+    name = owner.parent.parent.name if (run / MANIFEST).exists() else owner.name
+    return Source(run, name, recipe, model, found.path.name, averaged, digest)

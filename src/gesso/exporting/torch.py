@@ -1,11 +1,48 @@
-"""Export to torch."""
+"""Export to torch's own format: one .pt2 file, which torch.export.load reads without gesso's code."""
 
+import io
+import json
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from gesso.errors import UsageError
+from gesso.exporting.checking import Run, check
+from gesso.exporting.graph import Graph, graphs, traced
+from gesso.exporting.onnx import quiet
+from gesso.exporting.placing import places, write_all
 from gesso.exporting.source import Options, Source
+
+METADATA = "gesso.json"
+"""The extra file in a .pt2 that holds `Exported` as JSON."""
 
 
 def export_torch(source: Source, out: Path, options: Options) -> list[Path]:
-    """Write `source` for torch."""
-    raise UsageError("--format torch: is being written")
+    """Write each network of `source` as NAME.pt2; gives the files."""
+    if options.precision == "int8":
+        raise UsageError("--precision int8: --format torch has none; use fp32 or fp16, or --format onnx")
+    made = graphs(source, options)
+    contents: dict[Path, bytes] = {}
+    for graph, path in zip(made, places(source, out, made, ".pt2"), strict=True):
+        buffer = io.BytesIO()
+        with quiet():
+            torch.export.save(traced(graph), buffer, extra_files={METADATA: json.dumps(asdict(graph.about))})
+        contents[path] = content = buffer.getvalue()
+        check(_runner(content, graph), graph, source, options, path.name)
+    return write_all(contents)
+
+
+def _runner(content: bytes, graph: Graph) -> Run:
+    """Runs the .pt2 file `content`."""
+    with quiet():
+        module = torch.export.load(io.BytesIO(content)).module()
+
+    def run(inputs: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            made = module(torch.from_numpy(inputs))
+        found: np.ndarray = (made[graph.compared] if isinstance(made, tuple) else made).numpy()
+        return found
+
+    return run

@@ -1,0 +1,94 @@
+"""Pictures to try an exported model on: those of the run's test data, or the built-in streets, or noise."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from gesso.data.fits import scored_fit
+from gesso.data.shards import is_shards
+from gesso.data.single import ROLE, class_splits, open_classes
+from gesso.data.sources import Source as Images
+from gesso.data.sources import existing_splits, open_source
+from gesso.data.store import Fit, evaluation_fit
+from gesso.errors import GessoError, spelling
+from gesso.exporting.source import Source
+from gesso.models.classification import Classifier
+from gesso.models.generation import Generator
+from gesso.models.latents import latents
+from gesso.models.translation import Translator
+from gesso.recipe import BUILTIN_STREETS, TranslationData
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a model is tried on.
+
+    inputs   C×H×W uint8 pictures, prepared as they are for scoring; or latent vectors, float32
+    targets  for each input the picture that it should become, uint8; empty where there are no pairs
+    what     in words, for a report
+    """
+
+    inputs: list[np.ndarray]
+    targets: list[np.ndarray]
+    what: str
+
+
+def tried_on(source: Source, direction: str, count: int) -> Tried:
+    """At most `count` inputs of the network of `source` that does `direction`, the same ones each time."""
+    model = source.model
+    if isinstance(model, Generator):
+        return Tried(list(latents(0, range(count), model.latent).numpy()), [], f"{count} latent vectors")
+    try:
+        with spelling({}):
+            return _of_run(source, direction, count)
+    except GessoError as error:
+        found = _streets(source, direction, count)
+        return dataclasses.replace(found, what=f"{found.what} ({error})" if source.recipe.data.root else found.what)
+
+
+def _of_run(source: Source, direction: str, count: int) -> Tried:
+    model = source.model
+    if isinstance(model, Translator):
+        data, there = model.config.data, existing_splits(model.config.data)
+        split = min(there, key=("test", "val", "train").index, default="test")
+        return _translated(open_source(data, split, not model.aligned), model, direction, evaluation_fit(data), count)
+    assert isinstance(model, Classifier), model
+    data_of_classes = model.config.data
+    if data_of_classes.synthetic or is_shards(data_of_classes.root):  # a shard would be fetched whole for a few images
+        return _streets(source, direction, count)
+    splits = class_splits(data_of_classes)
+    split = next(name for name in ("test", data_of_classes.evaluate_split, *splits) if name in splits)
+    return _single(open_classes(data_of_classes, split), ROLE, scored_fit(data_of_classes), count)
+
+
+def _streets(source: Source, direction: str, count: int) -> Tried:
+    model = source.model
+    if isinstance(model, Translator):
+        data = dataclasses.replace(model.config.data, root=BUILTIN_STREETS, evaluate_subset=0)
+        return _translated(open_source(data, "test", False), model, direction, evaluation_fit(data), count)
+    assert isinstance(model, Classifier), model
+    of = model.config.data
+    streets = TranslationData(root=BUILTIN_STREETS, channels_a=of.channels, load_size=of.resize)
+    return _single(open_source(streets, "test", False), "A", scored_fit(of), count)
+
+
+def _translated(images: Images, model: Translator, direction: str, fit: Fit, count: int) -> Tried:
+    translation = model.translations[direction]
+    inputs = _prepared(images, translation.source, fit, count)
+    targets = _prepared(images, translation.target, fit, count) if images.paired else []
+    return Tried(inputs, targets, f"{len(inputs)} pictures of {images.name}, {images.split}")
+
+
+def _single(images: Images, role: str, fit: Fit, count: int) -> Tried:
+    inputs = _prepared(images, role, fit, count)
+    return Tried(inputs, [], f"{len(inputs)} pictures of {images.name}, {images.split}")
+
+
+def _prepared(images: Images, role: str, fit: Fit, count: int) -> list[np.ndarray]:
+    """The first `count` images, C×H×W uint8."""
+    made = []
+    for i in range(min(count, images.counts[role])):
+        image = fit(images.decode(images.unit_of((role, i)))[role, i])
+        made.append(image if image.dtype == np.uint8 else np.round(image / 257).astype(np.uint8))
+    return made
