@@ -14,6 +14,8 @@ from PIL import Image
 
 from commands import TINY, Gesso, Said
 from gesso.cli import main
+from gesso.engine import checkpoint
+from gesso.models import build_model
 from gesso.recipe import Checkpoints, Recipe, Tracking, TranslationData
 from gesso.recipes import RECIPES
 
@@ -105,7 +107,34 @@ def _densenet(recipe: Any, root: str) -> dict[str, Any]:
     }
 
 
-SHRUNK = {"cyclegan": _translator, "pix2pix": _translator, "dcgan": _dcgan, "densenet": _densenet}
+def write_teacher(model: str, root: Path, run: Path) -> Path:
+    """A run of the toy of recipe `model` on `root` that has one checkpoint, of untrained networks."""
+    recipe = toy(model, root)
+    recipe = dataclasses.replace(recipe, generator=dataclasses.replace(recipe.generator, ngf=6))
+    built = build_model(recipe)
+    built.initialize(100)
+    run.mkdir(parents=True)
+    (run / "recipe.json").write_text(recipe.to_json())
+    weights = {name: network.state_dict() for name, network in built.networks.items()}
+    checkpoint.save(run, 24, model, weights, {}, {}, recipe.to_json())
+    return run
+
+
+def _student(recipe: Any, root: str) -> dict[str, Any]:
+    teacher = Path(root).parent / f"{Path(root).name}-teachers" / recipe.model
+    if not teacher.exists():
+        write_teacher(recipe.teachers[0], Path(root), teacher)
+    return {**_translator(recipe, root), "teacher": str(teacher)}
+
+
+SHRUNK = {
+    "cyclegan": _translator,
+    "cyclegan-distill": _student,
+    "dcgan": _dcgan,
+    "densenet": _densenet,
+    "pix2pix": _translator,
+    "pix2pix-distill": _student,
+}
 
 
 Toy = Callable[..., Recipe]

@@ -72,7 +72,7 @@ def pinned_recipe(name: str, root: Path) -> Any:
     epochs = STEPS * own.batch_size / IMAGES
     schedule, shrink = own.schedule, epochs / own.epochs
     changes: dict[str, Any] = {}
-    if own.model in ("pix2pix", "cyclegan"):
+    if own.kind == "translator":
         changes["loss"] = dataclasses.replace(own.loss, pool_size=min(own.loss.pool_size, 3))
     unscored = {"metrics": ()} if own.model == "dcgan" else {}
     small = toy(

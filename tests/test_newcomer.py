@@ -105,7 +105,7 @@ def test_a_new_model_trains_from_the_command_line(gesso: Any, pairs: Path, tmp_p
 
 @pytest.mark.usefixtures("regression")
 def test_a_new_model_is_named_by_data_check() -> None:
-    assert "translators (cyclegan, pix2pix, regression)" in readers("pairs")
+    assert "translators (cyclegan, cyclegan-distill, pix2pix, pix2pix-distill, regression)" in readers("pairs")
 
 
 @pytest.mark.parametrize("table", [FEEDS, JUDGES, LINES, USES], ids=["FEEDS", "JUDGES", "LINES", "USES"])

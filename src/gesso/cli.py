@@ -27,7 +27,7 @@ def commands() -> dict[str, Callable[[Sequence[str]], int]]:
     from gesso.commands.data import data
     from gesso.commands.ship import export
     from gesso.commands.train import demo, evaluate, resume, train
-    from gesso.commands.use import classify, compare_dumps, doctor, sample, translate
+    from gesso.commands.use import classify, compare_dumps, compare_models, doctor, sample, translate
 
     return {
         "train": train,
@@ -39,6 +39,7 @@ def commands() -> dict[str, Callable[[Sequence[str]], int]]:
         "export": export,
         "data": data,
         "bench": bench,
+        "compare-models": compare_models,
         "compare-dumps": compare_dumps,
         "doctor": doctor,
         "demo": demo,

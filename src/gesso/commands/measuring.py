@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from gesso.commands.flags import Arithmetic, BatchSize, Database, DataRoot, Flag
+from gesso.commands.flags import Arithmetic, BatchSize, Database, DataRoot, Flag, defaults_of
 from gesso.errors import GessoError, UsageError, perhaps
 from gesso.parsing import parse
 from gesso.recipe import Precision, Recipe
@@ -341,7 +341,7 @@ def recipe_of(name: str, flags: Sequence[str], command: str, **changes: Any) -> 
     """Recipe `name` with flags of `gesso train`, then `changes`. UsageError where there is none such."""
     if name not in RECIPES:
         raise UsageError(f"{command} {name}: no such recipe{perhaps(name, RECIPES)}; there are {', '.join(RECIPES)}")
-    recipe = RECIPES[name]()
+    recipe = defaults_of(name, flags)
     if flags:
         recipe = parse(type(recipe), flags, f"train {name}", f"gesso {command} {name} -- --seed 1", recipe)
     return dataclasses.replace(recipe, **changes)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from gesso.commands.flags import Arithmetic, BatchSize, DataRoot, Flag, Run
+from gesso.commands.flags import Arithmetic, BatchSize, DataRoot, Flag, Run, defaults_of
 from gesso.commands.table import listed
 from gesso.errors import UsageError, perhaps
 from gesso.parsing import parse
@@ -46,7 +46,7 @@ def train(arguments: Sequence[str]) -> int:
         return 0
     if name not in RECIPES:
         raise UsageError(f"train {name}: no such recipe{perhaps(name, RECIPES)}; there are {', '.join(RECIPES)}")
-    recipe = RECIPES[name]()
+    recipe = defaults_of(name, flags)
     form = dataclasses.make_dataclass(
         "Train", [("recipe", Annotated[type(recipe), Flag(name="")])], bases=(TrainOptions,)
     )

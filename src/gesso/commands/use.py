@@ -1,4 +1,5 @@
-"""The commands that use what was trained: translate, sample, classify; and those that look: compare-dumps, doctor."""
+"""The commands that use what was trained: translate, sample, classify; and those that look: compare-models,
+compare-dumps, doctor."""
 
 import json
 import sys
@@ -8,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from gesso.commands.flags import Arithmetic, BatchSize, Flag, Inputs, Out, Run
+from gesso.commands.flags import Arithmetic, BatchSize, Flag, Inputs, Out, Run, Runs
 from gesso.files import shown
 from gesso.parsing import parse
 
@@ -164,6 +165,31 @@ def _print_table(records: Iterable[Mapping[str, Any]], width: int) -> int:
         for found in record["classes"]:
             print(f"{shown(record['file']):<{width}}  {100 * found['score']:6.2f} %  {found['class']}", flush=True)
     return 2 if bad else 0
+
+
+def compare_models(arguments: Sequence[str]) -> int:
+    """Put translators side by side: parameters, work, time, size of the file, scores."""
+
+    def form(runs: Runs, *, device: str = "auto", precision: Arithmetic = "auto") -> tuple[Any, ...]:
+        """Put translators side by side on the same images and on this machine: what each costs and how well it does.
+
+        All are scored on the data of the last run, as its recipe says.
+
+        Args:
+            runs: Folders of runs, or of checkpoints of them; the first is the one that the last is measured by.
+            device: auto, cpu, cuda, …
+            precision: Arithmetic of the networks.
+        """
+        return runs, device, precision
+
+    runs, device, precision = parse(
+        form, arguments, "compare-models", "gesso compare-models runs/pix2pix-facades runs/pix2pix-distill-facades"
+    )
+    from gesso.engine.comparing import compare_runs
+
+    for line in compare_runs([*runs], device, precision):
+        print(line)
+    return 0
 
 
 def compare_dumps(arguments: Sequence[str]) -> int:

@@ -6,6 +6,8 @@ from typing import Any
 
 from gesso.engine import checkpoint
 from gesso.engine.checkpoint import Checkpoint
+from gesso.engine.comparing import beside_teacher
+from gesso.engine.comparing import lines as table_of_models
 from gesso.engine.judging import Judge, Row, columns, open_judge
 from gesso.engine.judging.shard import WHOLE, Shard, shard_of
 from gesso.engine.launch import Choices
@@ -15,6 +17,7 @@ from gesso.files import write_atomically
 from gesso.models.base import Model
 from gesso.processes import ALONE, World
 from gesso.progress import Bar, Say
+from gesso.recipe import DistillRecipe
 
 
 def finish(run: Path, model: Model, choices: Choices, say: Say, world: World = ALONE) -> list[Row]:
@@ -23,6 +26,9 @@ def finish(run: Path, model: Model, choices: Choices, say: Say, world: World = A
         found = checkpoint.find(run, "best", say)
         judge = open_judge(model, "held out", say)
     metrics = score(found, judge, choices, shard=shard_of(world))
+    config, precision = model.config, choices.precision.value
+    if isinstance(config, DistillRecipe):
+        metrics["models"] = beside_teacher(config, run, found, metrics["rows"], config.device, precision, say, world)
     if world.main:
         write_metrics(run, metrics)
         judge.write_gallery(run, choices.device.value)
@@ -72,7 +78,7 @@ def table(metrics: dict[str, Any]) -> list[str]:
     rows: list[Row] = metrics["rows"]
     protocol = [f"  {line}" for line in metrics["protocol"].splitlines()]
     if not rows:
-        return [f"split {metrics['split']}: nothing was scored", *protocol]
+        return [f"split {metrics['split']}: nothing was scored", *protocol, *compared(metrics)]
     names = columns(rows)
     directed = any(row["direction"] for row in rows)
     widths = {name: max(11, len(name) + 2) for name in names}
@@ -81,4 +87,9 @@ def table(metrics: dict[str, Any]) -> list[str]:
     for row in rows:
         scores = "".join((f"{row[n]:.4f}" if n in row else "–").rjust(widths[n]) for n in names)
         lines.append((f"{row['direction']:<11}" if directed else "") + row["method"].ljust(method) + scores)
-    return [*lines, *protocol]
+    return [*lines, *protocol, *compared(metrics)]
+
+
+def compared(metrics: dict[str, Any]) -> list[str]:
+    """The models side by side, where there are several, as lines of text below an empty one."""
+    return ["", *table_of_models(metrics["models"])] if "models" in metrics else []

@@ -118,8 +118,8 @@ AUTOCAST = ("bf16", "fp16")
 
 def step_flops(model: Model) -> float:
     """Floating point operations of one training step on one image of each role; a multiply-add counts two."""
-    inputs = model.inputs()
-    return sum(2 * macs(model.networks[name], inputs[name]) * n for name, n in model.forward_passes().items())
+    inputs, networks = model.inputs(), {**model.networks, **model.teachers}
+    return sum(2 * macs(networks[name], inputs[name]) * n for name, n in model.forward_passes().items())
 
 
 def prepare(
@@ -151,13 +151,13 @@ def prepare(
     with patch_environment(ACCELERATE_TORCH_DEVICE=str(device)):  # of two kinds it would take its own favourite
         accelerator = Accelerator(mixed_precision=precision if precision in AUTOCAST else "no", cpu=row.host)
     layout = torch.channels_last if choices.channels_last.value else torch.contiguous_format
-    networks = [*model.networks.values(), *(average.networks.values() if average else ())]
+    networks = [*model.networks.values(), *model.teachers.values(), *(average.networks.values() if average else ())]
     for network in networks:
         network.to(device=device, memory_format=layout)
     if train:
         model.make_optimizers(row.fused_optimizer)
     if choices.compile.value:
-        for network in model.networks.values():
+        for network in (*model.networks.values(), *model.teachers.values()):
             network.forward = torch.compile(network.forward, dynamic=False, backend=row.compile_backend)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -172,7 +172,7 @@ def ready_model(
 ) -> tuple[Model, Choices]:
     """A model to use: its used networks alone, eager, on their device, weights still to be loaded."""
     model = build_model(recipe)
-    model.networks = {name: model.networks[name] for name in model.used}
+    model.networks, model.teachers = {name: model.networks[name] for name in model.used}, {}
     device = choose_device(device_flag, own_device(world))
     precision = choose_precision(precision_flag, device.value)
     eager = Choice(False, "using a model does not wait for a compiler")

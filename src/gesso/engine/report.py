@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 import jinja2
 
-from gesso.engine import figures, figures_classes
+from gesso.engine import figures, figures_classes, figures_models
 from gesso.engine.figures import Clock
 from gesso.engine.runlog import Record, read_log
 from gesso.errors import CheckpointError, UsageError
@@ -33,8 +33,8 @@ from gesso.restoring import flat
 PATIENCE = 15 * 60.0
 """Seconds of silence after which a run counts as stopped; three times its longest silence if that is more."""
 
-NOT_TYPED = {"data.names"}
-"""Fields of a recipe that the data set fills in."""
+NOT_TYPED = ("data.names", "taught.")
+"""Beginnings of fields of a recipe that the data set or a teacher fills in."""
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("gesso", "engine"),
@@ -82,6 +82,7 @@ def _page(run: Path, now: float) -> dict[str, Any]:
         "written": datetime.fromtimestamp(now, UTC),
         "facts": _facts(log, clock, environment),
         "tables": figures.tables(metrics),
+        "models": figures_models.models(metrics),
         "protocol": _lines(metrics.get("protocol")),
         "scored": [(key, metrics[key]) for key in ("split", "checkpoint") if key in metrics],
         "progress": figures.progress(log, clock, figures.ways_of(metrics)),
@@ -234,7 +235,7 @@ def _changed(values: dict[str, Any], warnings: list[str]) -> tuple[str, list[tup
     return origin, [
         (as_flag(flag, value), as_flag(flag, not value) if isinstance(value, bool) else as_value(default[flag]))
         for flag, value in ours.items()
-        if value != default[flag] and flag not in NOT_TYPED
+        if value != default[flag] and not flag.startswith(NOT_TYPED)
     ]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gesso.devices import choose_device
+from gesso.engine.comparing import beside_teacher
 from gesso.engine.finish import score, table, write_metrics
 from gesso.engine.judging import REPORT, open_judge
 from gesso.engine.judging.shard import shard_of
@@ -16,7 +17,7 @@ from gesso.engine.state import find_checkpoint
 from gesso.errors import UsageError, spelling
 from gesso.processes import joined
 from gesso.progress import say
-from gesso.recipe import ClassificationRecipe, Precision, Recipe, TranslationRecipe
+from gesso.recipe import ClassificationRecipe, DistillRecipe, Precision, Recipe, TranslationRecipe
 from gesso.restoring import restore
 
 FLAGS = ("metrics", "inception", "lpips", "segmenter", "classes", "labels", "images")
@@ -72,6 +73,9 @@ def score_run(
         with world.main_first():
             judge = open_judge(model, REPORT if split == "auto" else split, say)
         scored = score(found, judge, choices, batch_size, shard_of(world))
+        if own and isinstance(asked, DistillRecipe):
+            arithmetic = choices.precision.value
+            scored["models"] = beside_teacher(asked, run, found, scored["rows"], device, arithmetic, say, world)
         if own and world.main:
             write_metrics(run, scored)
             write_report(run)

@@ -21,6 +21,7 @@ from gesso.engine.launch import Choices, choose, prepare
 from gesso.engine.remarks import opening_remarks
 from gesso.engine.runs import IMPORTED, read_environment, write_environment
 from gesso.engine.teaching import bring_teacher
+from gesso.engine.teaching import bring_teacher
 from gesso.engine.track import Narrator
 from gesso.errors import UsageError
 from gesso.models import build_model
@@ -115,6 +116,7 @@ def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) ->
     per_epoch = recipe.epoch_images(feed.images, world.size)
     total = _total(recipe, per_epoch)
     model.initialize(recipe.seed)
+    bring_teacher(model, run, world, first=found is None)
     average = Average({n: model.networks[n] for n in model.used}, recipe.ema, recipe.ema_ramp) if recipe.ema else None
     if not found:
         state.start_from(model, average, recipe.start_from)

@@ -34,6 +34,7 @@ from gesso.engine.runs import check_classes, default_name, open_run, read_recipe
 from gesso.engine.schedule import rate, scaling
 from gesso.engine.session import Session, best_score, open_session
 from gesso.engine.sheets import write_sheet
+from gesso.engine.teaching import adopted
 from gesso.engine.track import Meter, check_trackers, line_due
 from gesso.processes import joined
 from gesso.progress import say
@@ -56,7 +57,7 @@ def train(recipe: Recipe, *, runs: Path | str = "runs", name: str = "", overwrit
     train together. A GessoError says what to mend; what was saved before it stays. After SIGINT or SIGTERM the run is
     saved, `finished` is False, and the same call goes on with it.
     """
-    recipe = recipe.checked()
+    recipe = adopted(recipe).checked()
     check_trackers(recipe)
     with joined(choose_device(recipe.device).value.type) as world, ExitStack() as closing:
         with world.main_first():

@@ -31,6 +31,8 @@ class Model(ABC):
                 them from outside, so a step reads like the paper
     optimizers  by name; the loop sets their learning rates, each group's "initial_lr" times the schedule
     used        names of the networks that are used after training, and that weight averaging follows
+    teachers    networks that a step asks and nothing changes, in the order of `used`: in evaluation mode, without
+                gradients, not in checkpoints; empty for models that are not taught
     share_gradients  is called with the gradients of an optimizer before its step; puts into them their mean over all
                 processes, where there are several
     loss_scales  by optimizer, what its loss is multiplied by before the backward pass; empty but in fp16
@@ -44,6 +46,7 @@ class Model(ABC):
     networks: Networks
     optimizers: dict[str, torch.optim.Optimizer]
     used: tuple[str, ...]
+    teachers: Networks
     share_gradients: Callable[[list[Tensor]], None]
     inspect: Callable[[str, torch.optim.Optimizer, list[Tensor]], None]
     made: list[Tensor]
@@ -54,6 +57,7 @@ class Model(ABC):
     def __init__(self, recipe: Recipe, networks: Networks) -> None:
         self.config = recipe
         self.networks = networks
+        self.teachers = {}
         self.optimizers = {}
         self.share_gradients = lambda gradients: None
         self.inspect = lambda name, optimizer, gradients: None
@@ -88,11 +92,11 @@ class Model(ABC):
 
     @abstractmethod
     def inputs(self) -> dict[str, Tensor]:
-        """For each network an input of one training image's worth, on the meta device: shapes without values."""
+        """For each network and teacher an input of one training image's worth, on the meta device: shapes alone."""
 
     @abstractmethod
     def forward_passes(self) -> dict[str, float]:
-        """Forward passes of each network that one step's work is worth; a backward pass counts two."""
+        """Forward passes of each network and teacher that one step's work is worth; a backward pass counts two."""
 
     @property
     def mode(self) -> str:

@@ -22,24 +22,26 @@ from gesso.recipe import CycleGANLoss, CycleGANRecipe
 
 @dataclass(frozen=True)
 class Translated:
-    """A batch and all that the two generators make of it in a step. idt: None where no identity loss is asked."""
+    """A batch and all that the two generators make of it in a step. rec, idt: None where their losses weigh nothing."""
 
     real_A: Tensor
     real_B: Tensor
     fake_B: Tensor
-    rec_A: Tensor
+    rec_A: Tensor | None
     fake_A: Tensor
-    rec_B: Tensor
+    rec_B: Tensor | None
     idt_A: Tensor | None
     idt_B: Tensor | None
 
 
 def cycle_loss(loss: CycleGANLoss, t: Translated) -> dict[str, Tensor]:
     """L_cyc = ‖G_B(G_A(a)) − a‖₁ + ‖G_A(G_B(b)) − b‖₁ (eq. 2), each times its λ."""
-    return {
-        "cycle_A": F.l1_loss(t.rec_A, t.real_A) * loss.lambda_a,
-        "cycle_B": F.l1_loss(t.rec_B, t.real_B) * loss.lambda_b,
-    }
+    losses = {}
+    if t.rec_A is not None:
+        losses["cycle_A"] = F.l1_loss(t.rec_A, t.real_A) * loss.lambda_a
+    if t.rec_B is not None:
+        losses["cycle_B"] = F.l1_loss(t.rec_B, t.real_B) * loss.lambda_b
+    return losses
 
 
 def identity_loss(loss: CycleGANLoss, t: Translated) -> dict[str, Tensor]:
@@ -87,43 +89,46 @@ class CycleGAN(Translator):
 
     def train_step(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
         batch, G_A, G_B = self.padded(batch), self.networks["G_A"], self.networks["G_B"]
-        fakes = Fakes(self.pieces(batch), lambda piece: (G_A(piece["A"]), G_B(piece["B"])), [G_A, G_B])
+        fakes = Fakes(self.pieces(batch), self.generate, [G_A, G_B])
         losses: dict[str, Tensor] = {}
         for phase in self.config.loss.order:
             losses |= self._generator_phase(fakes) if phase == "G" else self._discriminator_phase(batch, fakes, rng)
         self.made = fakes.detached()
         return losses
 
+    def generate(self, piece: Batch) -> tuple[Tensor, ...]:
+        """The fakes of a piece of the batch, fake_B and fake_A, and behind them what else their losses are made of."""
+        return self.networks["G_A"](piece["A"]), self.networks["G_B"](piece["B"])
+
     def _generator_phase(self, fakes: Fakes) -> dict[str, Tensor]:
-        """L(G_A, G_B) of eq. 3: both adversarial losses, both cycles, the identities."""
-        D_A, D_B, loss = self.networks["D_A"], self.networks["D_B"], self.config.loss
-
-        def of_piece(piece: Batch, fake_B: Tensor, fake_A: Tensor) -> Loss:
-            t = self._translated(piece["A"], piece["B"], fake_B, fake_A)
-            losses = {
-                "G_A": fooling_loss(loss.gan, D_A(t.fake_B)),
-                "G_B": fooling_loss(loss.gan, D_B(t.fake_A)),
-                **cycle_loss(loss, t),
-                **identity_loss(loss, t),
-            }
-            return Loss(torch.stack(list(losses.values())).sum(), losses)
-
-        with frozen(D_A, D_B):
-            each = (of_piece(piece, *made) for piece, made in fakes.with_graphs())
+        with frozen(self.networks["D_A"], self.networks["D_B"]):
+            each = (self.generator_losses(piece, *made) for piece, made in fakes.with_graphs())
             return self.descend("G", each, self.config.optimizer.clip_norm)
 
+    def generator_losses(self, piece: Batch, fake_B: Tensor, fake_A: Tensor, *others: Tensor) -> Loss:
+        """L(G_A, G_B) of eq. 3 for what `generate` made of a piece: both adversarial losses, cycles, identities."""
+        D_A, D_B, loss = self.networks["D_A"], self.networks["D_B"], self.config.loss
+        t = self._translated(piece["A"], piece["B"], fake_B, fake_A)
+        losses = {
+            "G_A": fooling_loss(loss.gan, D_A(t.fake_B)),
+            "G_B": fooling_loss(loss.gan, D_B(t.fake_A)),
+            **cycle_loss(loss, t),
+            **identity_loss(loss, t),
+        }
+        return Loss(torch.stack(list(losses.values())).sum(), losses)
+
     def _translated(self, real_A: Tensor, real_B: Tensor, fake_B: Tensor, fake_A: Tensor) -> Translated:
-        G_A, G_B = self.networks["G_A"], self.networks["G_B"]
-        identity = self.config.loss.lambda_identity > 0
+        G_A, G_B, loss = self.networks["G_A"], self.networks["G_B"], self.config.loss
+        identity = loss.lambda_identity > 0
         # What is translated later are real images of the source: batch norm's running statistics are theirs alone.
         with untracked(G_A, G_B):
             return Translated(
                 real_A=real_A,
                 real_B=real_B,
                 fake_B=fake_B,
-                rec_A=G_B(fake_B),
+                rec_A=G_B(fake_B) if loss.lambda_a else None,
                 fake_A=fake_A,
-                rec_B=G_A(fake_A),
+                rec_B=G_A(fake_A) if loss.lambda_b else None,
                 idt_A=G_A(real_B) if identity else None,
                 idt_B=G_B(real_A) if identity else None,
             )
@@ -172,8 +177,10 @@ class CycleGAN(Translator):
 
     def forward_passes(self) -> dict[str, float]:
         # G: translate, cycle and identity; D: see pix2pix.
-        G = 3 * (3 if self.config.loss.lambda_identity > 0 else 2)
-        return {"G_A": G, "G_B": G, "D_A": 2 + 2 * 3, "D_B": 2 + 2 * 3}
+        loss = self.config.loss
+        G = 3 * (1 + (loss.lambda_identity > 0))
+        G_A, G_B = G + 3 * (loss.lambda_b != 0), G + 3 * (loss.lambda_a != 0)
+        return {"G_A": G_A, "G_B": G_B, "D_A": 2 + 2 * 3, "D_B": 2 + 2 * 3}
 
     def state_dict(self) -> dict[str, Any]:
         return {name: pool.state_dict() for name, pool in self.pools.items()}

@@ -50,6 +50,8 @@ class Fakes:
     The generators' phase needs it with its graph, the discriminators' without. Of a batch in one piece it is made once,
     for both. Of several pieces only one may have its graph in memory: where the discriminators come first, their fakes
     are made without graphs, and again when it is the generators' turn.
+
+    generate: gives a fake for each of the generators; what it may give behind them is for `with_graphs` alone.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class Fakes:
         return [torch.cat(each) if len(each) > 1 else each[0] for each in zip(*self._detached, strict=True)]
 
     def _keep(self, made: tuple[Tensor, ...]) -> None:
-        self._detached.append(tuple(fake.detach() for fake in made))
+        self._detached.append(tuple(fake.detach() for fake in made[: len(self._generators)]))
 
 
 class ImagePool:

@@ -70,24 +70,27 @@ class Pix2Pix(Translator):
 
     def train_step(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
         batch, G = self.padded(batch), self.networks["G"]
-        fakes = Fakes(self.pieces(batch), lambda piece: (G(piece[self.source]),), [G])
+        fakes = Fakes(self.pieces(batch), self.generate, [G])
         losses: dict[str, Tensor] = {}
         for phase in self.config.loss.order:
             losses |= self._discriminator_phase(batch, fakes, rng) if phase == "D" else self._generator_phase(fakes)
         self.made = fakes.detached()
         return losses
 
+    def generate(self, piece: Batch) -> tuple[Tensor, ...]:
+        """The fake of a piece of the batch, and behind it what else its loss is made of."""
+        return (self.networks["G"](piece[self.source]),)
+
     def _generator_phase(self, fakes: Fakes) -> dict[str, Tensor]:
-        D = self.networks["D"]
-
-        def loss(piece: Batch, fake: Tensor) -> Loss:
-            judged = D(torch.cat([piece[self.source], fake], 1))
-            found = generator_loss(self.config.loss, judged, fake, piece[self.target])
-            return Loss(found.total, {"G_GAN": found.G_GAN, "G_L1": found.G_L1})
-
-        with frozen(D):
-            each = (loss(piece, fake) for piece, (fake,) in fakes.with_graphs())
+        with frozen(self.networks["D"]):
+            each = (self.generator_losses(piece, *made) for piece, made in fakes.with_graphs())
             return self.descend("G", each, self.config.optimizer.clip_norm)
+
+    def generator_losses(self, piece: Batch, fake: Tensor, *others: Tensor) -> Loss:
+        """What the generator pays for what `generate` made of a piece."""
+        judged = self.networks["D"](torch.cat([piece[self.source], fake], 1))
+        found = generator_loss(self.config.loss, judged, fake, piece[self.target])
+        return Loss(found.total, {"G_GAN": found.G_GAN, "G_L1": found.G_L1})
 
     def _discriminator_phase(self, batch: Batch, fakes: Fakes, rng: np.random.Generator) -> dict[str, Tensor]:
         (fake,) = fakes.detached()

@@ -44,6 +44,7 @@ def _resnet(config: recipe.Generator, in_channels: int, out_channels: int) -> Tr
         upsample=config.upsample,
         ends=config.ends,
         slope=config.slope,
+        separable=config.separable,
     )
 
 

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from gesso.networks.normalize import Affine, Norm, NormKind
 from gesso.networks.pad import ReflectionPad2d, ReplicationPad2d, SymmetricPad2d
-from gesso.networks.translator import Translator
+from gesso.networks.translator import Tap, Translator
 from gesso.networks.upsample import Padding, ResizeConv2d, SameConvTranspose2d, Upsample
 
 HALVINGS = 2
+TRUNK = 10
+"""Number of the first residual block among the layers."""
 
 Ends = Literal["reflect", "zero", "symmetric"]
 
@@ -38,20 +40,53 @@ WIDE_BORDERS: dict[Ends, Callable[[int], nn.Module]] = {
 }
 
 
+class SeparableConv2d(nn.Module):
+    """A 3×3 convolution in two: of each channel by itself, then 1×1 over all of them, a norm between the two.
+
+    Howard et al. 2017 (arXiv 1704.04861), as in the "mobile" ResNet of Li et al. 2020 (arXiv 2003.08941); but the norm
+    between is the network's own, which there is always instance norm. N×`channels`×H×W to the same, or without
+    `padding` 2 less in height and width. 9·C + C² weights in place of 9·C².
+    """
+
+    def __init__(self, channels: int, norm: Norm, padding: int) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=padding, groups=channels, bias=norm.conv_bias),
+            norm.layer(channels),
+            nn.Conv2d(channels, channels, 1, bias=norm.conv_bias),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N×C×H×W to N×C×H'×W'."""
+        made: Tensor = self.conv(x)
+        return made
+
+
 class ResidualBlock(nn.Module):
     """x + norm(conv(relu(norm(conv(x))))), both convolutions 3×3. No ReLU after the sum.
 
-    N×`channels`×H×W to the same; H and W at least 2 with reflect padding.
+    N×`channels`×H×W to the same; H and W at least 2 with reflect padding. separable: `SeparableConv2d` in their place.
     """
 
-    def __init__(self, channels: int, norm: Norm, padding: Padding = "reflect", dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        channels: int,
+        norm: Norm,
+        padding: Padding = "reflect",
+        dropout: float = 0.0,
+        separable: bool = False,
+    ) -> None:
         super().__init__()
         border = BORDERS[padding]
+        inside = int(border is None)
 
         def convolution() -> Iterator[nn.Module]:
             if border is not None:
                 yield border(1)
-            yield nn.Conv2d(channels, channels, 3, padding=int(border is None), bias=norm.conv_bias)
+            if separable:
+                yield SeparableConv2d(channels, norm, inside)
+            else:
+                yield nn.Conv2d(channels, channels, 3, padding=inside, bias=norm.conv_bias)
             yield norm.layer(channels)
 
         middle: list[nn.Module] = [nn.ReLU(inplace=True)]
@@ -80,6 +115,7 @@ class ResNetGenerator(Translator):
         (`SameConvTranspose2d`). All names are the same, the shapes of resize's two weights are not: a file of one
         kind does not load into the other.
     slope: of the ReLUs outside the residual blocks, below zero. 0 but in MindSpore's networks, whose is 0.2.
+    separable: depthwise-separable convolutions in the residual blocks: about a ninth of their weights and work.
     """
 
     def __init__(
@@ -95,6 +131,7 @@ class ResNetGenerator(Translator):
         upsample: Upsample = "transpose",
         ends: Ends = "reflect",
         slope: float = 0.0,
+        separable: bool = False,
     ) -> None:
         if blocks < 0:
             raise ValueError(f"ResNetGenerator: {blocks} blocks; there cannot be fewer than 0")
@@ -117,9 +154,21 @@ class ResNetGenerator(Translator):
         layers += normed(nn.Conv2d(in_channels, ngf, 7, bias=bias), ngf)
         for width in widths[:-1]:
             layers += normed(nn.Conv2d(width, 2 * width, 3, 2, padding=1, bias=bias), 2 * width)
-        layers += [ResidualBlock(widths[-1], choice, padding, dropout) for _ in range(blocks)]
+        layers += [ResidualBlock(widths[-1], choice, padding, dropout, separable) for _ in range(blocks)]
         for width in reversed(widths[:-1]):
             layers += normed(doubling(width), width)
         layers += [WIDE_BORDERS[ends](3), nn.Conv2d(ngf, out_channels, 7), nn.Tanh()]
 
         super().__init__(nn.Sequential(*layers), multiple=2**HALVINGS, minimum=2 * 2**HALVINGS)
+        # Before the trunk, after each third of it, and behind it: model.9, 12, 15 and 18 with 9 blocks.
+        self._tapped = sorted({TRUNK - 1 + blocks * third // 3 for third in range(4)})
+        self.taps = (Tap(widths[-1], 2**HALVINGS),) * len(self._tapped)
+
+    def tapped(self, image: Tensor) -> tuple[Tensor, ...]:
+        """The picture, and what goes into the trunk, through a third and two thirds of it, and out of it."""
+        kept = []
+        for number, layer in enumerate(self.model.children()):
+            image = layer(image)
+            if number in self._tapped:
+                kept.append(image)
+        return (image, *kept)

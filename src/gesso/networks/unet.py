@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from gesso.networks.normalize import Affine, Norm, NormKind
-from gesso.networks.translator import Translator
+from gesso.networks.translator import Tap, Translator
 from gesso.networks.upsample import ResizeConv2d, Upsample
 
 MIN_DEPTH, MAX_DEPTH = 5, 10
+TAPS = MIN_DEPTH - 1
+"""Levels inside the outermost one that a U-Net of any depth has."""
 
 
 class SkipBlock(nn.Module):
@@ -53,14 +55,17 @@ class SkipBlock(nn.Module):
             layers.append(nn.Dropout(dropout))
         self.model = nn.Sequential(*layers)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """N×outer×H×W to N×2·outer×H×W."""
+    def forward(self, x: Tensor, kept: list[Tensor] | None = None) -> Tensor:
+        """N×outer×H×W to N×2·outer×H×W. `kept`: gets what this level and those inside give, the innermost first."""
         activate, *rest = self.model
         skip: Tensor = activate(x)
         below = skip
         for layer in rest:
-            below = layer(below)
-        return torch.cat([skip, below], dim=1)
+            below = layer(below, kept) if isinstance(layer, SkipBlock) else layer(below)
+        joined = torch.cat([skip, below], dim=1)
+        if kept is not None:
+            kept.append(joined)
+        return joined
 
 
 def doubling(upsample: Upsample, in_channels: int, out_channels: int, bias: bool) -> nn.Module:
@@ -89,6 +94,15 @@ class Outermost(nn.Module):
         """N×C_in×H×W to N×C_out×H×W in [-1, 1]."""
         output: Tensor = self.model(image)
         return output
+
+    def tapped(self, image: Tensor) -> tuple[Tensor, ...]:
+        """What `forward` gives, and behind it what the four outermost levels inside give, the innermost first."""
+        first, inner, *last = self.model
+        kept: list[Tensor] = []
+        image = inner(first(image), kept)
+        for layer in last:
+            image = layer(image)
+        return (image, *kept[-TAPS:])
 
 
 class UNetGenerator(Translator):
@@ -127,3 +141,10 @@ class UNetGenerator(Translator):
         outermost = Outermost(in_channels, out_channels, ngf, choice.conv_bias, block, upsample)
 
         super().__init__(outermost, multiple=2**depth, minimum=2**depth)
+        # Level i gives what it was given and what came up, ngf · 2ⁱ filters each, at an image's side / 2ⁱ⁺¹.
+        self.taps = tuple(Tap(2 * ngf * 2**level, 2 ** (level + 1)) for level in reversed(range(TAPS)))
+
+    def tapped(self, image: Tensor) -> tuple[Tensor, ...]:
+        """The picture, and what the four outermost levels inside give: from the encoder and from the decoder."""
+        outermost: Outermost = self.model  # type: ignore[assignment]
+        return outermost.tapped(image)

@@ -36,6 +36,13 @@ from gesso.recipe.densenet import (
     cifar_network,
     imagenet_network,
 )
+from gesso.recipe.distill import (
+    CycleGANDistillRecipe,
+    Distillation,
+    DistillRecipe,
+    Pix2PixDistillRecipe,
+    Taught,
+)
 from gesso.recipe.generation import MOST_OF_TRAINING, GenerationEvaluation, GenerationRecipe, ImageData
 from gesso.recipe.pix2pix import Pix2PixLoss, Pix2PixRecipe
 from gesso.recipe.translation import (
@@ -51,19 +58,21 @@ from gesso.restoring import restore
 
 __all__ = [
     "BUILTIN_STREETS", "MOST_OF_TRAINING", "RECIPE_TYPES", "Adam", "Checkpoints", "ClassData", "ClassificationLoss",
-    "ClassificationRecipe", "CycleGANLoss", "CycleGANRecipe", "DCGANLoss", "DCGANNetworks", "DCGANRecipe", "Data",
-    "DenseNetRecipe", "DenseNetwork", "Direction", "Discriminator", "Dumping", "Evaluation", "GANMode", "GANOptimizer",
-    "GenerationEvaluation", "GenerationRecipe", "Generator", "Guard", "ImageData", "Kind", "Optimizer", "Pix2PixLoss",
-    "Pix2PixRecipe", "Precision", "Recipe", "Schedule", "Switch", "Tracking", "TranslationData",
-    "TranslationEvaluation", "TranslationRecipe", "as_flag", "as_value", "cifar_network", "differences", "from_json",
-    "imagenet_network",
+    "ClassificationRecipe", "CycleGANDistillRecipe", "CycleGANLoss", "CycleGANRecipe", "DCGANLoss", "DCGANNetworks",
+    "DCGANRecipe", "Data", "DenseNetRecipe", "DenseNetwork", "Direction", "Discriminator", "DistillRecipe",
+    "Distillation", "Dumping", "Evaluation", "GANMode", "GANOptimizer", "GenerationEvaluation", "GenerationRecipe",
+    "Generator", "Guard", "ImageData", "Kind", "Optimizer", "Pix2PixDistillRecipe", "Pix2PixLoss", "Pix2PixRecipe",
+    "Precision", "Recipe", "Schedule", "Switch", "Taught", "Tracking", "TranslationData", "TranslationEvaluation",
+    "TranslationRecipe", "as_flag", "as_value", "cifar_network", "differences", "from_json", "imagenet_network",
 ]  # fmt: skip
 
 RECIPE_TYPES: dict[str, type[Recipe]] = {
     "cyclegan": CycleGANRecipe,
+    "cyclegan-distill": CycleGANDistillRecipe,
     "dcgan": DCGANRecipe,
     "densenet": DenseNetRecipe,
     "pix2pix": Pix2PixRecipe,
+    "pix2pix-distill": Pix2PixDistillRecipe,
 }
 
 

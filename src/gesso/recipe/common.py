@@ -260,7 +260,7 @@ def channels(flags: dict[str, int]) -> None:
             raise UsageError(f"{flag} {value}: must be 1, 2, 3 or 4")
 
 
-HARMLESS = ("data.cache", "data.workers", "data.fetch", "tracking.", "checkpoints.keep", "dump.")
+HARMLESS = ("data.cache", "data.workers", "data.fetch", "tracking.", "checkpoints.keep", "dump.", "compare")
 """Beginnings of flags that cannot change a run's weights or scores, so that a resume may change them."""
 
 

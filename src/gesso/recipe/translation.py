@@ -68,6 +68,8 @@ class Generator:
     """resnet: what lies beyond the border."""
     ends: Literal["reflect", "zero", "symmetric"] = "reflect"
     """resnet: what lies beyond the border of the 7x7 convolutions at both ends."""
+    separable: bool = False
+    """resnet: depthwise-separable convolutions in the residual blocks: a ninth of their cost."""
     slope: float = 0.0
     """resnet: slope below zero of the ReLUs outside the residual blocks; MindSpore's networks have 0.2."""
     dropout: float = 0.0
@@ -203,6 +205,8 @@ class TranslationRecipe(Recipe):
 
     def _check_unet(self) -> None:
         depth, crop = self.generator.depth, self.data.crop_size
+        if self.generator.separable:
+            raise UsageError("--generator.separable: a U-Net has no residual blocks; leave it out")
         if not 5 <= depth <= 10:
             raise UsageError(f"--generator.depth {depth}: must lie in 5 … 10")
         if self.data.cropped and crop % 2**depth:

@@ -1,0 +1,245 @@
+"""Translators side by side: what each costs and how well it does, on the same images, on this machine.
+
+A smaller network is worth what it keeps of a large one's scores at how much less work; neither number says anything
+alone. So a student's run ends with this table, and `gesso compare-models` makes it of any runs.
+"""
+
+import dataclasses
+import math
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from gesso.devices import facts
+from gesso.engine.checkpoint import Checkpoint
+from gesso.engine.judging import REPORT, Row, open_judge
+from gesso.engine.judging.shard import shard_of
+from gesso.engine.launch import Choices, ready_model
+from gesso.engine.runs import read_recipe
+from gesso.engine.state import AVERAGED, find_checkpoint, load_for_use
+from gesso.engine.teaching import FOLDER
+from gesso.errors import GessoError, UsageError
+from gesso.models.base import using
+from gesso.models.translation import Translator
+from gesso.networks.macs import macs
+from gesso.processes import ALONE, World
+from gesso.progress import Say, say
+from gesso.recipe import DistillRecipe, Pix2PixRecipe, Precision, TranslationRecipe
+
+TEACHER, SCRATCH, STUDENT = "teacher", "student from scratch", "student distilled"
+WARM_UP, TIMED, LONGEST = 3, 30, 10.0
+"""Passes that do not count; passes that are timed; seconds after which no further one is begun."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One model of the table: its name there, where it lies, and its checkpoint."""
+
+    name: str
+    run: Path
+    recipe: TranslationRecipe
+    found: Checkpoint
+
+
+def contender(run: Path, name: str = "") -> Contender:
+    """The best checkpoint of the run at `run`, or the checkpoint, as a contender. A GessoError where it is none."""
+    found, recipe = find_checkpoint(run, "best"), read_recipe(run)
+    if not isinstance(recipe, TranslationRecipe):
+        raise UsageError(f"{run}: a {recipe.model}; only translators are put side by side")
+    return Contender(name or run.resolve().name, run, recipe, found)
+
+
+def compare(
+    contenders: list[Contender],
+    device: str,
+    precision: str,
+    note: Say = say,
+    world: World = ALONE,
+    known: dict[str, list[Row]] | None = None,
+) -> dict[str, Any]:
+    """The table of `contenders`, for metrics.json: {"rows": […], "protocol": …}.
+
+    All are scored on the data of the last one, as its recipe says, and run in the same arithmetic on the same device.
+    UsageError where one of them cannot be: other channels, or another direction.
+
+    device, precision  as the flags of those names
+    known              tables of scores that were made already, by the contender's name
+    """
+    last = contenders[-1].recipe
+    for each in contenders:
+        _check_like(each, last)
+    rows, protocol = [], ""
+    for each in contenders:
+        recipe = dataclasses.replace(each.recipe, data=last.data, evaluation=last.evaluation)
+        model, choices = ready_model(recipe, device, cast(Precision, precision), world)
+        assert isinstance(model, Translator)
+        load_for_use(model, each.found)
+        with world.main_first():
+            judge = open_judge(model, REPORT, note)
+        scores = (known or {}).get(each.name)
+        if scores is None:
+            scores = judge.rows(choices.device.value, shard=shard_of(world))
+        cost = _cost(model, each, choices.device.value) if world.main else {}
+        rows.append({"model": each.name, "run": str(each.run), **cost, "scores": judge.headline(scores)})
+        protocol = _protocol(last, choices, judge.split)
+    return {"rows": rows, "protocol": protocol, "preferred": judge.preferred, "higher": judge.scored}
+
+
+def _protocol(recipe: TranslationRecipe, choices: Choices, split: str) -> str:
+    side, device = recipe.data.crop_size, choices.device.value
+    return (
+        f"cost: of one generator, for one image of {side}×{side} px; ms: median of {TIMED} passes, eager, "
+        f"{choices.precision.value} on {facts(device).describe(device)}; scores: split {split}"
+    )
+
+
+def _check_like(each: Contender, last: TranslationRecipe) -> None:
+    ours = each.recipe
+    for name in ("channels_a", "channels_b"):
+        if getattr(ours.data, name) != getattr(last.data, name):
+            raise UsageError(
+                f"{each.run}: it has {getattr(ours.data, name)} channels in domain {name[-1].upper()}, and another run "
+                f"{getattr(last.data, name)}; only translators between the same domains are put side by side"
+            )
+    if _directions(ours) != _directions(last):
+        raise UsageError(
+            f"{each.run}: it translates {_directions(ours)}, and another run {_directions(last)}; only translators in "
+            "the same direction are put side by side"
+        )
+
+
+def _directions(recipe: TranslationRecipe) -> str:
+    return recipe.direction if isinstance(recipe, Pix2PixRecipe) else "both ways"
+
+
+def _cost(model: Translator, each: Contender, device: torch.device) -> dict[str, float]:
+    """Of the generator of the first direction: parameters, multiply-accumulates, milliseconds, bytes of its file."""
+    translation = next(iter(model.translations.values()))
+    network, name = model.networks[translation.network], translation.network
+    key = name + AVERAGED if name + AVERAGED in each.found.weights else name
+    image = model.inputs()[name]
+    return {
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "macs": macs(network, image),
+        "ms": 1000 * _seconds(model, name, image.shape, device),
+        "bytes": (each.found.path / f"{key}.safetensors").stat().st_size,
+    }
+
+
+def _seconds(model: Translator, name: str, shape: torch.Size, device: torch.device) -> float:
+    """The median time that network `name` takes for one image of `shape`."""
+    image = (torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2 - 1).to(device)
+    row, taken = facts(device), []
+    began = time.perf_counter()
+    with using({name: model.networks[name]}, model.mode):
+        for number in range(WARM_UP + TIMED):
+            row.synchronize(device)
+            start = time.perf_counter()
+            model.networks[name](image)
+            row.synchronize(device)
+            end = time.perf_counter()
+            if number >= WARM_UP or end - began > LONGEST:
+                taken.append(end - start)
+            if end - began > LONGEST:
+                break
+    return statistics.median(taken)
+
+
+def beside_teacher(
+    recipe: DistillRecipe,
+    run: Path,
+    student: Checkpoint,
+    scored: list[Row],
+    device: str,
+    precision: str,
+    note: Say = say,
+    world: World = ALONE,
+) -> dict[str, Any]:
+    """The table of a student's run: its teacher, the run that `recipe.compare` names, and itself, already `scored`."""
+    there = [contender(run / FOLDER, TEACHER)]
+    missing = "no student from scratch beside it: --compare names a run of one"
+    if recipe.compare:
+        try:
+            there.append(contender(Path(recipe.compare), SCRATCH))
+            _check_like(there[-1], recipe)
+            missing = ""
+        except GessoError as error:  # what was trained is not lost for it
+            there, missing = there[:1], f"no student from scratch beside it: --compare {error}"
+    there.append(Contender(STUDENT, run, recipe, student))
+    table = compare(there, device, precision, note, world, {STUDENT: scored})
+    return {**table, "protocol": "\n".join(filter(None, [table["protocol"], missing]))}
+
+
+def lines(table: dict[str, Any]) -> list[str]:
+    """The table as lines of text, what it means under it."""
+    rows = cells(table)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    text = [
+        name.ljust(widths[0]) + "".join(cell.rjust(w + 2) for cell, w in zip(others, widths[1:], strict=True))
+        for name, *others in rows
+    ]
+    return [*text, *(f"  {line}" for line in remarks(table))]
+
+
+def cells(table: dict[str, Any]) -> list[list[str]]:
+    """The table's lines for people, the columns' names first."""
+    rows = table["rows"]
+    names = _names(rows)
+    return [["model", "parameters", "MACs", "ms", "file", *names], *(_cells(row, names) for row in rows)]
+
+
+def remarks(table: dict[str, Any]) -> list[str]:
+    """What the table means and how it was made."""
+    return [*verdicts(table), *table["protocol"].splitlines()]
+
+
+def _names(rows: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row["scores"]))
+
+
+def _cells(row: dict[str, Any], names: list[str]) -> list[str]:
+    scores = (f"{row['scores'][name]:.4f}" if name in row["scores"] else "–" for name in names)
+    return [
+        row["model"],
+        f"{row['parameters'] / 1e6:.3f} M",
+        f"{row['macs'] / 1e9:.3f} G",
+        f"{row['ms']:.1f}",
+        f"{row['bytes'] / 1e6:.2f} MB",
+        *scores,
+    ]
+
+
+def verdicts(table: dict[str, Any]) -> list[str]:
+    """What the last row is beside the first, in words; and how much of the way to it a teacher has helped."""
+    first, last, name = table["rows"][0], table["rows"][-1], table.get("preferred")
+    if first is last:
+        return []
+    times = ", ".join(f"{first[key] / last[key]:.1f} times fewer {what}" for key, what in _LESS.items() if last[key])
+    told = [f"{last['model']} against {first['model']}: {times}"]
+    scratch = next((row for row in table["rows"] if row["model"] == SCRATCH), None)
+    if scratch and name in first["scores"] and name in last["scores"] and name in scratch["scores"]:
+        gap, closed = first["scores"][name] - scratch["scores"][name], last["scores"][name] - scratch["scores"][name]
+        better = gap > 0 if table["higher"][name] else gap < 0
+        if better and math.isfinite(closed / gap):
+            told.append(f"distilling closes {closed / gap:.0%} of the gap in {name} between {SCRATCH} and {TEACHER}")
+        else:
+            told.append(f"the {TEACHER} is not better in {name} than the {SCRATCH}")
+    return told
+
+
+_LESS = {"parameters": "parameters", "macs": "multiply-accumulates", "ms": "milliseconds"}
+
+
+def compare_runs(runs: list[Path], device: str = "auto", precision: Precision = "auto") -> list[str]:
+    """The table of `runs`, each a run or a checkpoint, as lines of text. UsageError where there are not two."""
+    if len(runs) < 2:
+        raise UsageError("compare-models: name two runs or more, the one that the others are measured by first")
+    contenders = [contender(run) for run in runs]
+    names = [each.name for each in contenders]
+    if len({*names}) < len(names):
+        contenders = [dataclasses.replace(each, name=str(each.run)) for each in contenders]
+    return lines(compare(contenders, device, precision))
