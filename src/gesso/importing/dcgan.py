@@ -50,7 +50,7 @@ def import_dcgan(files: tuple[str, ...], options: Options) -> Imported:
         data=replace(base.data, image_size=G.size, channels=G.channels),
         networks=replace(base.networks, latent=G.latent, ngf=G.filters, ndf=D.filters if D else G.filters),
     )
-    told = [f"G: DCGAN of {G.size} px, {G.channels} channels, latent {G.latent}, ngf {G.filters}"]
+    told = [f"G: DCGAN of {G.size} px, channels {G.channels}, latent {G.latent}, ngf {G.filters}"]
     told.append(f"D: ndf {D.filters}" if D else "D: in no file, so new; only training needs it")
     return Imported(recipe, {name: each.part for name, each in found.items()}, tuple(told))
 

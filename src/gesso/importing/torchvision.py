@@ -46,8 +46,8 @@ def import_torchvision(files: tuple[str, ...], options: Options) -> Imported:
         (f"-{depth}" for depth, (b, k) in IMAGENET.items() if (b, k) == (network.blocks, network.growth)), ""
     )
     found = [
-        f"net: DenseNet{variant}, blocks {', '.join(map(str, network.blocks))}, k {network.growth}, {channels} "
-        f"channels to {classes} classes; images are normalised by {data.normalization} (supposed)"
+        f"net: DenseNet{variant}, blocks {', '.join(map(str, network.blocks))}, k {network.growth}, channels "
+        f"{channels}, {classes} classes; images are normalised by {data.normalization} (supposed)"
     ]
     if not names:
         found.append("classes: numbered; to score it, import it with --classes, a file with a name a line or a folder")

@@ -50,7 +50,7 @@ def _cyclegan(
         discriminator=configs[0] if configs else _discriminator(G_A.config),
         loss=replace(base.loss, lambda_identity=identity),
     )
-    found = [f"G_A and G_B: {G_A.told}, {G_A.inputs} channels to {G_A.outputs}", *_told(judges, ("D_A", "D_B"))]
+    found = [f"G_A and G_B: {G_A.told}, channels {G_A.inputs} → {G_A.outputs}", *_told(judges, ("D_A", "D_B"))]
     parts = {name: each.part for name, each in generators.items()} | {n: each.part for n, each in judges.items()}
     return Imported(recipe, parts, tuple(found))
 
@@ -78,7 +78,7 @@ def _pix2pix(
         discriminator=judge.config if judge else _discriminator(G.config),
     )
     supposed = "" if options.direction or name in DIRECTIONS else " (supposed; --direction BtoA says the other)"
-    found = [f"{name}: {G.told}, {G.inputs} channels to {G.outputs}, direction {direction}{supposed}"]
+    found = [f"{name}: {G.told}, channels {G.inputs} → {G.outputs}, direction {direction}{supposed}"]
     found += _told({"D": judge} if judge else {}, ("D",))
     found += [f"{other}: left out, a lone generator has no use for it" for other in discriminators if other != "D"]
     parts = {"G": G.part} | ({"D": judge.part} if judge else {})
