@@ -63,6 +63,19 @@ def test_gradients_of_two_processes_are_those_of_one_with_both_batches(
                 torch.testing.assert_close(ours, gradient, rtol=1e-4, atol=2e-5 * scale)
 
 
+def test_pieces_of_two_processes_are_normalised_together(worlds: Worlds, pairs: Path, tmp_path: Path) -> None:
+    recipe = recipes(pairs, pairs)["dcgan"]
+    # Each process has an image twice, so each piece has one of either, as the whole batch.
+    whole = gradients(recipe, ALONE, twice=True)
+    job = {"call": "worlds_steps:part", "recipe": dataclasses.replace(recipe, batch_size=2, accumulate=2).to_json()}
+    assert worlds.run(tmp_path, **job, twice=True) == [0, 0], (tmp_path / "1.txt").read_text()
+    part = torch.load(tmp_path / "0.pt")
+    for step in ("step 0", "step 1"):
+        scale = max(float(gradient.abs().max()) for gradient in whole[step])
+        for gradient, ours in zip(whole[step], part[step], strict=True):
+            torch.testing.assert_close(ours, gradient, rtol=1e-4, atol=2e-5 * scale)
+
+
 def test_without_synchronised_batch_norm_gradients_and_statistics_are_the_means_of_the_processes_own(
     worlds: Worlds, pairs: Path, tmp_path: Path
 ) -> None:

@@ -117,6 +117,26 @@ def test_the_scale_is_remembered(pairs: Path) -> None:
     assert float(model.loss_scales["G"]) == 8
 
 
+def test_overflows_that_only_tune_the_scale_are_not_counted_as_discarded(pairs: Path) -> None:
+    model = model_of(pairs)
+    guard = Guard(Limits(discards=0), model, World(), fp16=True)
+    for _ in range(3):
+        model.loss_scales["G"].fill_(3e38)
+        guard.watch(model.train_step(batch(), np.random.default_rng(0)))
+    assert guard.settle() is None
+    assert guard.notes() == ["fp16: a step of G overflowed and was left out, its loss scale halved"] * 3
+
+
+def test_gradients_that_are_not_finite_at_the_least_scale_are_counted(pairs: Path) -> None:
+    model = model_of(pairs)
+    guard = Guard(Limits(discards=0), model, World(), fp16=True)
+    model.share_gradients = lambda gradients: gradients[0].fill_(torch.nan)
+    model.loss_scales["G"].fill_(1)
+    guard.watch(model.train_step(batch(), np.random.default_rng(0)))
+    fault = guard.settle()
+    assert fault and "G's gradients not finite" in fault.reason
+
+
 def loss_of_nan(model: Model, gradients_too: bool) -> Fault | None:
     """What the guard makes of a step whose losses were not finite, with its gradients or without."""
     guard = Guard(Limits(), model, World())

@@ -112,3 +112,16 @@ def test_losses_are_means_since_the_last_reading() -> None:
     assert meter.read(0.0)["losses"] == {"G": 2.0}
     meter.add({"G": torch.tensor(7.0)}, images=2)
     assert meter.read(0.0)["losses"] == {"G": 7.0}
+
+
+def test_a_loss_that_is_not_finite_counts_for_nothing_in_the_means() -> None:
+    meter = Meter()
+    for value in (1.0, torch.nan, 3.0, torch.inf):
+        meter.add({"G": torch.tensor(value), "D": torch.tensor(5.0)}, 1)
+    assert meter.read(0.0)["losses"] == {"G": 2.0, "D": 5.0}
+
+
+def test_a_loss_that_was_never_finite_has_no_mean() -> None:
+    meter = Meter()
+    meter.add({"G": torch.tensor(torch.nan)}, 1)
+    assert math.isnan(meter.read(0.0)["losses"]["G"])

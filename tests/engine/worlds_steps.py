@@ -24,7 +24,8 @@ BATCH = 4
 def part(job: dict[str, Any]) -> None:
     """The gradients of one process among several, as they are after sharing, to OUT/RANK.pt."""
     with joined("cpu") as world:
-        torch.save(gradients(from_json(job["recipe"]), world), Path(job["out"]) / f"{world.rank}.pt")
+        found = gradients(from_json(job["recipe"]), world, twice=job.get("twice", False))
+        torch.save(found, Path(job["out"]) / f"{world.rank}.pt")
 
 
 def meeting(job: dict[str, Any]) -> None:
@@ -82,18 +83,25 @@ def ready(recipe: Recipe, world: World) -> Model:
     return model
 
 
-def gradients(recipe: Recipe, world: World) -> dict[str, list[Tensor]]:
+def gradients(recipe: Recipe, world: World, *, twice: bool = False) -> dict[str, list[Tensor]]:
     """Of one step on this process's part of a batch of 4, by the order of the optimizers' steps; and the running
-    statistics of batch norm after it."""
+    statistics of batch norm after it.
+
+    twice: the batch is two images, each twice in a row.
+    """
     model = ready(recipe, world)
     mine = slice(world.rank * BATCH // world.size, (world.rank + 1) * BATCH // world.size)
     rng = torch.Generator().manual_seed(1)
     images = torch.rand(2, BATCH, 3, 32, 32, generator=rng) * 2 - 1
+    if twice:
+        images[:, 1::2] = images[:, ::2]
     batch = {"A": images[0], "B": images[1]}
     if not isinstance(model, Translator):
         batch = {"image": images[0], "label": torch.tensor([0, 1, 1, 0])}
     if isinstance(model, DCGAN):
         noise = torch.randn(BATCH, model.config.networks.latent, generator=rng)
+        if twice:
+            noise[1::2] = noise[::2]
         model.noise = lambda count, device: noise[mine]  # type: ignore[method-assign]
     share, seen = model.share_gradients, []
 

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from gesso.devices import facts
-from gesso.engine.scaling import LossScale
+from gesso.engine.scaling import LEAST, LossScale
 from gesso.models.base import Model
 from gesso.processes import World
 from gesso.recipe import Guard as Limits
@@ -48,6 +48,8 @@ FLAT, FLAT_STEPS = 0.008, 50
 """Pictures in [-1, 1] whose standard deviation is below one grey level of 255, for so many steps, are one colour."""
 RECENT = 100
 """Steps among which discarded ones are counted."""
+DISCARDED, OVERFLOWED = 1.0, 2.0
+"""Flags of an optimizer's step that was not taken. The second is fp16's daily business: its loss scale was too high."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,11 @@ class Guard:
         highest = self._highest[name]
         bad = ~norm.isfinite() | ((norm > FAR * highest) & (self._count >= SETTLING))
         self._highest[name] = torch.where(bad, highest, torch.maximum(highest * FADING, norm))
-        if name in self._scales:
-            self._scales[name].follow(norm.isfinite())
+        flag = bad.float()
+        if scale := self._scales.get(name):
+            finite = norm.isfinite()
+            flag = torch.where(finite | (scale.value <= LEAST), flag, OVERFLOWED)
+            scale.follow(finite)
         if getattr(optimizer, "_step_supports_amp_scaling", False):
             _begin_momentum(optimizer)
             optimizer.grad_scale = None  # type: ignore[attr-defined]
@@ -116,7 +121,7 @@ class Guard:
         else:
             for gradient in gradients:
                 gradient.copy_(torch.where(bad, 0, gradient))
-        self._parts[name] = norm, bad.float()
+        self._parts[name] = norm, flag
 
     @torch.no_grad()
     def watch(self, losses: dict[str, Tensor]) -> None:
@@ -167,7 +172,12 @@ class Guard:
         memory, parts = self._memory, 2 * len(seen.optimizers)
         memory.steps += 1
         losses, spread = dict(zip(seen.losses, values[parts:-1], strict=True)), values[-1]
-        dropped = [(n, values[2 * i]) for i, n in enumerate(seen.optimizers) if values[2 * i + 1]]
+        flags = {name: values[2 * i + 1] for i, name in enumerate(seen.optimizers)}
+        if overflowed := [name for name, flag in flags.items() if flag == OVERFLOWED]:
+            self._notes.append(
+                f"fp16: a step of {', '.join(overflowed)} overflowed and was left out, its loss scale halved"
+            )
+        dropped = [(n, values[2 * i]) for i, n in enumerate(seen.optimizers) if flags[n] == DISCARDED]
         if dropped:
             why = ", ".join(f"{name}'s gradients {_size(norm)}" for name, norm in dropped)
             memory.discarded = [step for step in [*memory.discarded, memory.steps] if step > memory.steps - RECENT]
@@ -175,14 +185,13 @@ class Guard:
             if len(memory.discarded) > self._limits.discards:
                 return Fault(f"{len(memory.discarded)} of the last {RECENT} steps had to be discarded; {why}")
         for name, loss in losses.items():
-            if not math.isfinite(loss):
-                if not dropped or self._spoiled():
-                    return Fault(f"{name} is {loss}")
-                continue
             highest = memory.highest.get(name, 0.0)
-            if memory.steps > SETTLING and abs(loss) > FAR * max(highest, ZERO):
-                return Fault(f"{name} is {loss:.3g}, {FAR:.0f} times the highest of late, {highest:.3g}")
-            memory.highest[name] = max(highest * FADING, abs(loss))
+            settled = memory.steps > SETTLING
+            if math.isfinite(loss) and not (settled and abs(loss) > FAR * max(highest, ZERO)):
+                memory.highest[name] = max(highest * FADING, abs(loss))
+            elif not any(flags.values()) or self._spoiled():
+                far = f", {FAR:.0f} times the highest of late, {highest:.3g}" if math.isfinite(loss) else ""
+                return Fault(f"{name} is {loss:.3g}{far}")
         judged = [abs(losses[name]) for name in self._model.discriminator_losses]
         memory.zero = memory.zero + 1 if judged and max(judged) < ZERO else 0
         if memory.zero >= ZERO_STEPS:

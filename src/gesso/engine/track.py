@@ -33,30 +33,33 @@ from gesso.restoring import flat
 class Meter:
     """Means of losses between two lines of the log, summed on the device.
 
-    `average` puts the mean over all processes into tensors.
+    A value that is not finite counts for nothing: the step of which it tells was left out, or sent the run back. Where
+    no other is there the mean is nan. `average` puts the mean over all processes into tensors.
     """
 
     def __init__(self, average: Callable[[Sequence[Tensor]], None] = lambda tensors: None) -> None:
         self._average = average
         self._names: list[str] = []
         self._sum: Tensor | None = None
-        self._steps = 0
+        self._count: Tensor | None = None
         self._images = 0
         self._start = time.perf_counter()
         self._waited = 0.0
 
     def add(self, losses: dict[str, Tensor], images: int) -> None:
         values = torch.stack([loss.float() for loss in losses.values()])
+        finite = values.isfinite()
+        values, count = torch.where(finite, values, 0), finite.float()
         self._names = list(losses)
         self._sum = values if self._sum is None else self._sum + values
-        self._steps += 1
+        self._count = count if self._count is None else self._count + count
         self._images += images
 
     def read(self, seconds_waited: float) -> dict[str, Any]:
         """The means since the last reading; waits for the device. `seconds_waited` for data since the run began."""
-        assert self._sum is not None
-        self._average([self._sum])
-        means = (self._sum / self._steps).tolist()
+        assert self._sum is not None and self._count is not None
+        self._average([self._sum, self._count])
+        means = (self._sum / self._count).tolist()
         now = time.perf_counter()
         seconds = max(now - self._start, 1e-9)
         result = {
@@ -66,7 +69,7 @@ class Meter:
             "data_seconds_per_image": (seconds_waited - self._waited) / self._images,
             "data_fraction": (seconds_waited - self._waited) / seconds,
         }
-        self._sum, self._steps, self._images = None, 0, 0
+        self._sum, self._count, self._images = None, None, 0
         self._start, self._waited = now, seconds_waited
         return result
 

@@ -197,6 +197,17 @@ def untracked(*networks: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def seeded(networks: Iterable[nn.Module], seed: int) -> Iterator[None]:
+    """Inside, random numbers on the host and on the networks' devices start from `seed`; after it they go on as if none
+    had been drawn."""
+    devices = {parameter.device for network in networks for parameter in network.parameters()}
+    elsewhere = [device for device in devices if not facts(device).host]  # the host's are forked anyhow
+    with torch.random.fork_rng(elsewhere, device_type=elsewhere[0].type if elsewhere else "cpu"):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextlib.contextmanager
 def using(networks: Mapping[str, nn.Module], mode: str, seed: int = 0) -> Iterator[None]:
     """Inside, `networks` are used: no gradients, nothing of their state changes, the same call gives the same.
 
@@ -207,17 +218,12 @@ def using(networks: Mapping[str, nn.Module], mode: str, seed: int = 0) -> Iterat
     was = {name: network.training for name, network in networks.items()}
     for network in networks.values():
         network.train(mode == "train")
-    devices = {parameter.device for network in networks.values() for parameter in network.parameters()}
     try:
         # Using a model on a few images does not wait for a compiler.
         eager = torch.compiler.set_stance("force_eager")
-        # The host's random numbers are forked anyhow.
-        elsewhere = [device for device in devices if not facts(device).host]
-        forked = torch.random.fork_rng(elsewhere, device_type=elsewhere[0].type if elsewhere else "cpu")
         # Batch norm in train mode would move its running statistics.
         still = untracked(*networks.values()) if mode == "train" else contextlib.nullcontext()
-        with eager, torch.no_grad(), forked, still:
-            torch.manual_seed(seed)
+        with eager, torch.no_grad(), seeded(networks.values(), seed), still:
             yield
     finally:
         for name, network in networks.items():

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gesso.errors import UsageError
-from gesso.models.base import Batch, untracked
+from gesso.models.base import Batch, seeded, untracked
 from gesso.recipe import GANMode
 
 
@@ -49,7 +49,7 @@ class Fakes:
 
     The generators' phase needs it with its graph, the discriminators' without. Of a batch in one piece it is made once,
     for both. Of several pieces only one may have its graph in memory: where the discriminators come first, their fakes
-    are made without graphs, and again when it is the generators' turn.
+    are made first and their graphs dropped, and made again, alike, when it is the generators' turn.
 
     generate: gives a fake for each of the generators; what it may give behind them is for `with_graphs` alone.
     """
@@ -63,6 +63,9 @@ class Fakes:
         self._pieces, self._generate, self._generators = pieces, generate, generators
         self._whole = generate(pieces[0]) if len(pieces) == 1 else None
         self._detached: list[tuple[Tensor, ...]] = []
+        self._joined: list[Tensor] = []
+        # Of each piece, so that dropout is the same both times.
+        self._seeds = torch.randint(2**31, (len(pieces),)).tolist() if len(pieces) > 1 else []
         if self._whole:
             self._keep(self._whole)
 
@@ -72,9 +75,9 @@ class Fakes:
             yield self._pieces[0], self._whole
             return
         again = bool(self._detached)
-        for piece in self._pieces:
+        for piece, seed in zip(self._pieces, self._seeds, strict=True):
             # The running statistics of batch norm have moved when the fakes were made first.
-            with untracked(*self._generators) if again else contextlib.nullcontext():
+            with seeded(self._generators, seed), untracked(*self._generators) if again else contextlib.nullcontext():
                 made = self._generate(piece)
             if not again:
                 self._keep(made)
@@ -83,10 +86,13 @@ class Fakes:
     def detached(self) -> list[Tensor]:
         """The fakes of the whole batch, one tensor for each generator, without graphs."""
         if not self._detached:
-            with torch.no_grad():
-                for piece in self._pieces:
-                    self._keep(self._generate(piece))
-        return [torch.cat(each) if len(each) > 1 else each[0] for each in zip(*self._detached, strict=True)]
+            for piece, seed in zip(self._pieces, self._seeds, strict=True):
+                with seeded(self._generators, seed):
+                    self._keep(self._generate(piece))  # with gradients: without them no batch norm is synchronised
+        if not self._joined:
+            each = zip(*self._detached, strict=True)
+            self._joined = [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in each]
+        return self._joined
 
     def _keep(self, made: tuple[Tensor, ...]) -> None:
         self._detached.append(tuple(fake.detach() for fake in made[: len(self._generators)]))
