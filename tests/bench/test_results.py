@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import filelock
 import pytest
 import sqlalchemy as sa
 
@@ -226,6 +227,20 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DiskError, match="a file stands where a folder must be"):
         open_results(str(tmp_path / "file" / "bench.sqlite3"))
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that no user can write")
+def test_a_folder_that_takes_no_files_is_named_with_the_reason() -> None:
+    says = r"--database /proc/bench\.sqlite3: no file can be made in the folder /proc \(.+\); name another"
+    with pytest.raises(DiskError, match=says):
+        open_results("/proc/bench.sqlite3")
+
+
+def test_a_lock_that_another_holds_for_long_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrations, "WAIT", 0.1)
+    path = tmp_path / "bench.sqlite3"
+    with filelock.FileLock(f"{path}.lock"), pytest.raises(UsageError, match=r"another process has held .*\.lock for"):
+        open_results(str(path))
 
 
 def test_without_a_name_results_are_in_the_users_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ timeout; Python's own transactions are switched off for that.
 
 import contextlib
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,7 @@ def _sqlite(path: Path) -> Database:
         path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         raise UsageError(f"--database {path} is a folder: name a file")
+    _check_folder(path)
     engine = sa.create_engine(
         sa.URL.create("sqlite", database=str(path)), poolclass=sa.NullPool, connect_args={"timeout": WAIT}
     )
@@ -120,13 +122,26 @@ def _sqlite(path: Path) -> Database:
     sa.event.listen(engine, "begin", _begin)
     database = Database(engine, str(path))
     # SQLite does not wait when two processes change a new file's mode at once, so one at a time may.
-    with _errors(str(path)), disk_errors(path), filelock.FileLock(f"{path}.lock", timeout=WAIT):
+    # The inner of the two reads first: that nobody lets the lock go is an OSError as well, but none of the disk's.
+    with disk_errors(path), _errors(str(path)), filelock.FileLock(f"{path}.lock", timeout=WAIT):
         raw = engine.raw_connection()
         try:
             raw.cursor().execute("PRAGMA journal_mode = WAL").fetchall()
         finally:
             raw.close()
     return database
+
+
+def _check_folder(path: Path) -> None:
+    """DiskError where no file can be made beside `path`: a lock would be waited for in vain, and SQLite needs them."""
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DiskError(
+            f"--database {path}: no file can be made in the folder {path.parent} ({reason}); name another"
+        ) from error
 
 
 def _without_pythons_transactions(connection: Any, _: object) -> None:
