@@ -14,7 +14,7 @@ from gesso.bench.measuring import Job
 from gesso.bench.results import Results, open_results
 from gesso.bench.running import Asked, Measured, jobs_of
 from gesso.devices import ACCELERATORS, Choice
-from gesso.errors import UsageError
+from gesso.errors import DataError, UsageError
 from measured import measured
 
 
@@ -66,6 +66,12 @@ def test_training_and_prediction_are_measured_on_tensors_and_on_the_data_set(pai
     assert rows(jobs(pairs)) == [
         ("pix2pix", "off", mode, data) for mode in ("train", "forward") for data in ("synthetic", "real")
     ]
+
+
+@pytest.mark.parametrize("name", ["pix2pix", "dcgan"])
+def test_a_data_set_without_images_is_refused_before_anything_is_measured(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"the folder is empty|no images"):
+        jobs(tmp_path, name)
 
 
 def test_noise_needs_no_data_set(pairs: Path) -> None:

@@ -17,6 +17,7 @@ from gesso.bench.machine import fingerprint
 from gesso.bench.measuring import Job
 from gesso.bench.results import MODES, Result, Results, new_run_id
 from gesso.devices import choose_device, choose_precision, facts
+from gesso.engine.feeding import open_feed
 from gesso.engine.locating import located
 from gesso.engine.runs import source_commit
 from gesso.errors import UsageError
@@ -55,16 +56,19 @@ class Measured:
 
 
 def jobs_of(asked: Asked, say: Say) -> list[Job]:
-    """A job for each row; `say` hears what is left out. A GessoError where what is asked for cannot be."""
+    """A job for each row; `say` hears what is left out. A GessoError where what is asked for cannot be, or where a data
+    set is not one to train on: that is looked at here, not after other rows were measured."""
     run_id, commit = new_run_id(), source_commit()
     jobs = []
     for named in asked.recipes:
         recipe = _with_data(named.checked())
         device = choose_device(recipe.device).value
         machine = asked.machine or fingerprint(device)
+        if any("real" in _data(recipe, mode) for mode in _modes(asked)):
+            open_feed(build_model(recipe), say)
         for precision in dict.fromkeys(choose_precision(each, device).value for each in asked.precisions):
             for compiled in _compilations(asked.compile, recipe, say):
-                for mode in MODES if asked.mode == "both" else (asked.mode,):
+                for mode in _modes(asked):
                     for data in _data(recipe, mode):
                         measured = replace(recipe, precision=precision, compile=compiled)  # type: ignore[arg-type]
                         jobs.append(
@@ -82,6 +86,10 @@ def jobs_of(asked: Asked, say: Say) -> list[Job]:
                             )
                         )
     return jobs
+
+
+def _modes(asked: Asked) -> tuple[str, ...]:
+    return MODES if asked.mode == "both" else (asked.mode,)
 
 
 def _with_data(recipe: Recipe) -> Recipe:
