@@ -3,18 +3,22 @@
 import json
 import shlex
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from commands import Gesso, refused
-from gesso.bench.converge import STUDY
+from gesso.bench.converge import STUDY, default_criterion
 from gesso.bench.results import open_results
 from gesso.bench.suite import ORIGINS, obstacle
 from gesso.commands.measuring import split
 from gesso.devices import ACCELERATORS
 from gesso.errors import DivergenceError
+from gesso.recipe import Precision
+from gesso.recipes import RECIPES
 from inline import run_inline
 
+DOCS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 SMALL = [
     *("--generator.ngf", "4", "--generator.depth", "5", "--discriminator.ndf", "4", "--discriminator.layers", "2"),
     *("--data.load-size", "36", "--data.crop-size", "32"),
@@ -87,6 +91,13 @@ def test_what_cannot_be_measured_is_refused(words: str, says: str, gesso: Gesso,
     refused(gesso("bench", *shlex.split(words)), says)
 
 
+def test_help_and_docs_name_every_precision(gesso: Gesso) -> None:
+    said = " ".join(gesso("bench", "run", "--help").out)
+    row = next(line for line in DOCS.read_text().splitlines() if line.startswith("| `--precision`"))
+    for text in (said.partition("One or several of")[2].partition("arithmetic")[0], row):
+        assert [name for name in get_args(Precision) if name not in text] == []
+
+
 def test_a_launcher_cannot_start_the_bench(gesso: Gesso, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "here", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
@@ -115,6 +126,7 @@ def test_seeds_are_trained_reported_and_kept_and_finished_ones_only_read(
     assert [r.metrics["seed"] for r in results] == [0, 1]
     assert {"loss/G_GAN", "loss/G_L1", "loss/D_real", "loss/D_fake", "score/AtoB/L1"} <= results[0].metrics.keys()
     assert results[0].metrics["loss/G_L1"] != results[1].metrics["loss/G_L1"]
+    assert "--generator.ngf 4" in results[0].environment["variant"]
     monkeypatch.setattr("gesso.bench.fresh.run_python", lambda *words: pytest.fail("trained again"))
     again = converge(gesso, tmp_path, pairs)
     assert [line for line in again if " results added" not in line] == [
@@ -130,6 +142,18 @@ def test_another_criterion_is_shown_and_not_kept(gesso: Gesso, tmp_path: Path, p
     assert any(line.startswith("0 of 2 seeds converged: finite losses, and AtoB/L1 at least 1e+09") for line in said)
     assert any("was begun with another criterion" in line for line in said)
     assert len(open_results(str(tmp_path / "bench.sqlite3")).query()) == 2
+
+
+def test_rows_of_a_study_from_before_variants_were_kept_stay_as_they_were(
+    gesso: Gesso, tmp_path: Path, pairs: Path
+) -> None:
+    folder = tmp_path / "runs" / "converge-pix2pix"
+    folder.mkdir(parents=True)
+    begun = {"run_id": "old", "criterion": str(default_criterion(RECIPES["pix2pix"]()))}
+    (folder / STUDY).write_text(json.dumps(begun))
+    converge(gesso, tmp_path, pairs)
+    result = open_results(str(tmp_path / "bench.sqlite3")).query()[0]
+    assert (result.run_id, "variant" in result.environment) == ("old", False)
 
 
 def test_a_seed_that_diverged_has_not_converged_and_the_next_is_trained(
@@ -186,7 +210,13 @@ def test_a_listed_command_has_the_flags_that_were_given(gesso: Gesso) -> None:
     assert all("--machine lab" in line for line in commands)
     assert all("--steps 7" in line for line in commands if " run " in line)
     assert sum("--runs there" in line for line in commands) == 1
-    assert not any("--repeats" in line or "--database" in line for line in commands)
+    assert not any("--database" in line for line in commands)
+
+
+def test_a_listed_command_measures_as_the_suite_does_whatever_the_defaults_of_run_are(gesso: Gesso) -> None:
+    commands = [line for line in gesso("bench", "suite", "origins", "--list").out if line.startswith("gesso ")]
+    shape = "--compile off --steps 50 --warmup 10 --repeats 3 --device auto"
+    assert all((shape if " run " in line else "--runs runs --device auto") in line for line in commands)
 
 
 def test_what_this_machine_cannot_run_is_named(gesso: Gesso, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

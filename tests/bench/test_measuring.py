@@ -5,7 +5,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,13 +14,16 @@ import torch
 from conftest import toy
 from gesso.bench.measuring import Job, Taken, measure, metrics_of, step_times
 from gesso.bench.results import METRICS, Result
+from gesso.devices import DTYPES, Choice
 from gesso.devices.energy import Counter
 from gesso.engine.average import Average
 from gesso.engine.guard import Fault, Guard
+from gesso.engine.launch import Choices, choose, prepare
 from gesso.models.cyclegan import CycleGAN
 from gesso.models.pix2pix import Pix2Pix
 from gesso.networks.macs import macs
 from gesso.recipe import Guard as Limits
+from gesso.recipe import Precision
 
 NAMES = ("cyclegan", "pix2pix", "dcgan", "densenet121")
 
@@ -210,6 +213,56 @@ def test_averaged_weights_follow_each_step_of_a_training(
     monkeypatch.setattr(Average, "update", lambda self, networks, images, total: seen.append(total))
     measure(Job(toy("dcgan", Path(), ema=100, batch_size=2), mode, "synthetic", steps=2, warmup=1))
     assert seen == followed
+
+
+@pytest.fixture
+def half(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fp16 is what was chosen, and a processor, which has none, computes in fp32."""
+    chosen: list[Choices] = []
+
+    def choosing(*asked: Any) -> Choices:
+        chosen.append(choose(*asked))
+        return dataclasses.replace(chosen[-1], precision=Choice("fp16", "asked for"))
+
+    def preparing(model: Any, average: Any, choices: Choices, **rest: Any) -> None:
+        prepare(model, average, chosen[-1], **rest)
+
+    monkeypatch.setattr("gesso.bench.measuring.choose", choosing)
+    monkeypatch.setattr("gesso.bench.measuring.prepare", preparing)
+
+
+def test_the_losses_of_fp16_are_scaled_as_in_training(half: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    scaled: list[set[str]] = []
+    train_step = Pix2Pix.train_step
+
+    def watched(self: Pix2Pix, batch: Any, rng: np.random.Generator) -> Any:
+        scaled.append(set(self.loss_scales))
+        return train_step(self, batch, rng)
+
+    monkeypatch.setattr(Pix2Pix, "train_step", watched)
+    measured("pix2pix", "train", "synthetic", Path())
+    assert scaled == [{"G", "D"}] * 3
+
+
+def test_the_peak_of_fp16_is_that_of_its_own_products(half: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    products: list[torch.dtype] = []
+    monkeypatch.setattr(
+        "gesso.bench.measuring.measure_matmul_peak", lambda device, dtype, side: products.append(dtype) or 1e11
+    )
+    measured("pix2pix", "forward", "synthetic", Path())
+    assert products == [torch.float16]
+
+
+def test_every_precision_has_its_dtype() -> None:
+    assert {"auto", *DTYPES} == set(get_args(Precision))
+
+
+def test_a_result_keeps_the_variant_that_was_measured() -> None:
+    recipe = toy("pix2pix", Path(), batch_size=2, accumulate=2)
+    result = measure(Job(recipe, "train", "synthetic", steps=1, warmup=1))
+    assert result is not None
+    assert "--accumulate 2" in result.environment["variant"]
+    assert result.environment["variant"] == result.configuration.variant
 
 
 def test_a_result_is_of_the_configuration_of_its_job() -> None:

@@ -144,11 +144,21 @@ def test_recipes_that_were_not_alike_are_told() -> None:
     recipes = [
         json.dumps({"epochs": 2, "seed": seed, "loss": {"gan": gan}}) for seed, gan in ((1, "lsgan"), (2, "hinge"))
     ]
-    found = compare(study(5, 5, recipe_json=recipes[0]), study(5, 5, recipe_json=recipes[1]), 0, 1)
+    alike = {"environment": {"criterion": "finite", "variant": ""}}  # of one command: a default changed in between
+    found = compare(*(study(5, 5, recipe_json=recipe, **alike) for recipe in recipes), 0, 1)
     assert found.outcomes[0].differing == ["loss.gan"]
     assert "pix2pix converge -b 4 fp32 -e 2: not all were trained alike, the recipes differ in loss.gan." in shown(
         found
     )
+
+
+def test_variants_are_studies_of_their_own() -> None:
+    variant = study(0, 5, recipe_json='{"epochs": 2, "loss": {"gan": "hinge"}}')
+    found = compare(study(5, 5) + variant, study(5, 5) + variant, 0, 1)
+    assert [(o.training.label, o.base.converged) for o in found.outcomes] == [
+        ("pix2pix converge -b 4 fp32 -e 2", 5),
+        ("pix2pix converge -b 4 fp32 -e 2 --loss.gan hinge", 0),
+    ]
 
 
 def test_speed_and_seeds_are_compared_side_by_side() -> None:

@@ -38,6 +38,7 @@ from gesso.bench.bootstrap import Array
 from gesso.bench.matching import matched
 from gesso.bench.results import Configuration, Result
 from gesso.bench.tables import aligned
+from gesso.bench.variants import changes
 from gesso.errors import UsageError
 
 ASSUMED = 0.01
@@ -83,6 +84,8 @@ class Row:
     verdict: str
     """TOO SLOW: this fails. unsure: below the threshold, but that may be noise. slower, faster: surely, but not so that
     it fails. same: no difference that is sure."""
+    changes: list[str]
+    """The flags whose defaults in the recipe are not head's in base, as "--ema 500 (was 0)"."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,12 @@ def _shown_speed(comparison: Comparison) -> list[str]:
         )
     if disturbed := sum(row.base.disturbed + row.head.disturbed for row in comparison.rows):
         lines.append(f"Runs left out as disturbed, each far from the others of its side: {disturbed}.")
+    for row in comparison.rows:
+        if row.changes:
+            lines.append(
+                f"{row.configuration.label}: the recipe itself changed from base to head, {', '.join(row.changes)}; "
+                "the ratio has this in it."
+            )
     return lines
 
 
@@ -217,27 +226,21 @@ def _drawn_medians(run: Array, generator: np.random.Generator) -> Array:
     return logs
 
 
-def _by_configuration(
-    results: Iterable[Result], side: str, unmatched: list[str]
-) -> dict[Configuration, list[tuple[float, ...]]]:
-    """The timed steps of each repeat run, by configuration. What cannot be compared is told in `unmatched`."""
-    found: dict[Configuration, list[tuple[float, ...]]] = defaultdict(list)
+def _by_configuration(results: Iterable[Result], side: str, unmatched: list[str]) -> dict[Configuration, list[Result]]:
+    """The repeat runs of each configuration. What cannot be compared is told in `unmatched`."""
+    found: dict[Configuration, list[Result]] = defaultdict(list)
     for result in (result for result in results if result.kind == "speed"):
         if (steps := len(result.step_seconds)) < FEWEST_STEPS:
             unmatched.append(f"a run of {result.configuration.label} in {side}: {steps} steps, {FEWEST_STEPS} needed")
         else:
-            found[result.configuration].append(result.step_seconds)
+            found[result.configuration].append(result)
     return found
 
 
 def _row(
-    configuration: Configuration,
-    base: list[tuple[float, ...]],
-    head: list[tuple[float, ...]],
-    fail_below: float,
-    confidence: float,
+    configuration: Configuration, base: list[Result], head: list[Result], fail_below: float, confidence: float
 ) -> Row:
-    timed = [[np.asarray(run, dtype=np.float64) for run in side] for side in (base, head)]
+    timed = [[np.asarray(run.step_seconds, dtype=np.float64) for run in side] for side in (base, head)]
     ratio = throughput_ratio(undisturbed(timed[0]), undisturbed(timed[1]), confidence)
     if ratio.high < fail_below:
         verdict = TOO_SLOW
@@ -246,7 +249,8 @@ def _row(
     else:
         verdict = "slower" if ratio.high < 1 else "faster" if ratio.low > 1 else "same"
     samples = configuration.batch_size * configuration.devices
-    return Row(configuration, _side(timed[0], samples), _side(timed[1], samples), ratio, verdict)
+    newest = [max(side, key=lambda run: run.started).recipe_json for side in (base, head)]
+    return Row(configuration, _side(timed[0], samples), _side(timed[1], samples), ratio, verdict, changes(*newest))
 
 
 def _side(runs: Sequence[Array], samples: int) -> Side:

@@ -21,6 +21,7 @@ from gesso.bench import fresh
 from gesso.bench.machine import fingerprint, kind_of
 from gesso.bench.results import Result, new_run_id
 from gesso.bench.tables import aligned
+from gesso.bench.variants import VARIANT, variant_of
 from gesso.devices import choose_device, facts
 from gesso.engine.anchoring import anchored
 from gesso.engine.figures import digits
@@ -128,7 +129,7 @@ def run_study(study: Study, add: Callable[[Result], object], say: Say) -> None:
         found = read_seed(run, seed, study, diverged)
         study.seeds.append(found)
         if kept:
-            add(_result(study, found, run, begun["run_id"], gmacs))
+            add(_result(study, found, run, begun, gmacs))
         how = "converged" if found.converged else "diverged" if diverged else "did not converge"
         scores = "".join(f", {name} {digits(value, 3)}" for name, value in found.scores.items())
         say(f"[{number + 1}/{study.count}] seed {seed}: {how}{scores}")
@@ -241,15 +242,18 @@ def _train(study: Study, seed: int, name: str) -> bool:
 
 
 def _begun(study: Study) -> dict[str, str]:
-    """What the study's folder keeps from its first call: its "run_id" and its "criterion"."""
+    """What the study's folder keeps from its first call: its "run_id", its "criterion" and its variant; studies of an
+    older gesso have no variant."""
     path = study.folder / STUDY
     with disk_errors(study.folder):
         study.folder.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        write_atomically(path, json.dumps({"run_id": new_run_id(), "criterion": str(study.criterion)}) + "\n")
+        variant = variant_of(study.recipe.recipe, study.recipe.to_json())
+        begun = {"run_id": new_run_id(), "criterion": str(study.criterion), VARIANT: variant}
+        write_atomically(path, json.dumps(begun) + "\n")
     try:
         held = json.loads(path.read_text())
-        return {name: str(held[name]) for name in ("run_id", "criterion")}
+        return {name: str(held[name]) for name in ("run_id", "criterion", *([VARIANT] if VARIANT in held else []))}
     except (ValueError, KeyError, TypeError):
         raise UsageError(f"{path}: cannot be read; remove it, or name this study with --name") from None
 
@@ -260,7 +264,7 @@ def _gmacs(recipe: Recipe) -> float:
     return step_flops(model) / 2e9
 
 
-def _result(study: Study, found: Seed, run: Path, run_id: str, gmacs: float) -> Result:
+def _result(study: Study, found: Seed, run: Path, begun: dict[str, str], gmacs: float) -> Result:
     environment: dict[str, Any] = read_environment(run)
     choices = environment.get("choices", {})
     device = torch.device(environment.get("device", choose_device(study.recipe.device).value))
@@ -284,8 +288,8 @@ def _result(study: Study, found: Seed, run: Path, run_id: str, gmacs: float) -> 
         version=environment.get("gesso", "unknown"),
         commit=environment.get("commit", ""),
         started=datetime.fromtimestamp(began, UTC).isoformat(),
-        run_id=run_id,
+        run_id=begun["run_id"],
         recipe_json=read_recipe(run).to_json(),
-        environment={**environment, "criterion": str(study.criterion)},
+        environment={**environment, **{name: begun[name] for name in ("criterion", VARIANT) if name in begun}},
         metrics=metrics,
     )

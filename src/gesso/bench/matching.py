@@ -1,6 +1,6 @@
 """Which measurements of two sides are of the same thing, and what differs where they are not."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 
@@ -12,6 +12,9 @@ class Named(Protocol):
 
     @property
     def label(self) -> str: ...
+
+    @property
+    def variant(self) -> str: ...
 
 
 Key = TypeVar("Key", bound=Named)
@@ -27,11 +30,15 @@ def matched(base: Collection[Key], head: Collection[Key]) -> tuple[list[Key], li
 def _alone(ours: Sequence[Key], theirs: Sequence[Key], name: str, other: str) -> list[str]:
     lines = []
     for key in ours:
-        differing = min(
-            ([field for field in key._fields if getattr(key, field) != getattr(there, field)] for there in theirs),
-            key=len,
-            default=[],
-        )
-        but = "; ".join(f"{field} differs" for field in differing) if 0 < len(differing) <= 2 else ""
+        differing = min(([*_differing(key, there)] for there in theirs), key=len, default=[])
+        but = "; ".join(differing) if 0 < len(differing) <= 2 else ""
         lines.append(f"{key.label}: only in {name}" + (f" ({but} from the nearest in {other})" if but else ""))
     return lines
+
+
+def _differing(ours: Named, theirs: Named) -> Iterator[str]:
+    """What is not equal, each in a few words; of variants their flags."""
+    for field in ours._fields:
+        if getattr(ours, field) != getattr(theirs, field):
+            flags = " against ".join(filter(None, (ours.variant, theirs.variant)))
+            yield f"variant differs by {flags}" if field == "variant" else f"{field} differs"

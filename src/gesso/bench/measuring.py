@@ -23,9 +23,10 @@ import torch
 import gesso
 from gesso.bench.machine import environment, kind_of
 from gesso.bench.results import Configuration, Result, now
+from gesso.bench.variants import VARIANT, variant_of
 from gesso.data import order
 from gesso.data.stream import Stream
-from gesso.devices import choose_device, facts, measure_matmul_peak
+from gesso.devices import DTYPES, choose_device, facts, measure_matmul_peak
 from gesso.devices.energy import Counters, spent
 from gesso.engine.average import Average
 from gesso.engine.feeding import open_feed
@@ -43,10 +44,8 @@ from gesso.recipe import Kind, Recipe, from_json
 Step = Callable[[Batch], None]
 Clock = Callable[[], float]
 
-PRODUCTS = {"bf16": torch.bfloat16}
-"""Arithmetic of the matrix product whose rate is the peak; float32 for the others, as TF32 where that is allowed."""
 HOST_SIDE, DEVICE_SIDE = 2048, 8192
-"""Side of that product: on an accelerator a small one would measure how fast it is started."""
+"""Side of the matrix product whose rate is the peak. On an accelerator a small one would measure how fast it starts."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +84,7 @@ class Job:
             device_name="",
             machine=self.machine,
             gmacs="",
+            variant=variant_of(recipe.recipe, recipe.to_json()),
         )
 
     def to_json(self) -> str:
@@ -136,7 +136,9 @@ def measure(job: Job, clock: Clock = time.perf_counter) -> Result | None:
         batches = _real(model, device, world, closing) if job.data == "real" else _synthetic(model, device, train)
         if train:
             model.prepare(batches)
-        step = _training(model, average, world) if train else closing.enter_context(_using(model))
+        step = (
+            _training(model, average, world, choices.precision.value) if train else closing.enter_context(_using(model))
+        )
         with _called(model) as calls:
             step(next(batches))  # of the warm-up
         work = work or sum(costs[name] * count for name, count in calls.items())
@@ -160,7 +162,7 @@ def measure(job: Job, clock: Clock = time.perf_counter) -> Result | None:
             started=started,
             run_id=job.run_id,
             recipe_json=recipe.to_json(),
-            environment=environment(choices, every[0].peak),
+            environment={**environment(choices, every[0].peak), VARIANT: configuration.variant},
             step_seconds=tuple(seconds),
             metrics=metrics_of(job, every, work),
         )
@@ -245,17 +247,17 @@ def _timed(
         peak_memory=peak_memory,
         before=before,
         after=after,
-        peak=measure_matmul_peak(device, PRODUCTS.get(precision, torch.float32), side),
+        peak=measure_matmul_peak(device, DTYPES[precision], side),
     )
 
 
-def _training(model: Model, average: Average | None, world: World) -> Step:
+def _training(model: Model, average: Average | None, world: World, precision: str) -> Step:
     """A step of the training loop: whether one of the processes wants to stop, random numbers, the model's step, the
     statistics of all processes, the averaged weights, the guard."""
     own, together = model.config.batch_size, model.config.batch_size * world.size
     images = itertools.count(0, together)
     statistics = [buffer for n in model.networks.values() for buffer in n.buffers() if buffer.is_floating_point()]
-    guard = Guard(model.config.guard, model, world)
+    guard = Guard(model.config.guard, model, world, fp16=precision == "fp16")
 
     def step(batch: Batch) -> None:
         world.any(False)

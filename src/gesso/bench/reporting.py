@@ -23,7 +23,7 @@ from gesso.bench.tables import aligned, filled
 from gesso.engine.figures import digits
 
 COLUMNS = {
-    "configuration": "recipe, mode, data, images a step of each process, processes, precision, compiled or not",
+    "configuration": "recipe, mode, data, images a step of each process, processes, precision, compiled, variant",
     "version": "of gesso",
     "commit": "of gesso's source; + where files differed from it",
     "runs": "repeat runs, or seeds; all numbers are medians over them",

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gesso.bench.migrations import Database, open_database
+from gesso.bench.variants import variant_in
 from gesso.errors import UsageError, perhaps
 
 KINDS = ("speed", "converge")
@@ -61,18 +62,27 @@ class Configuration(NamedTuple):
     machine: str
     gmacs: str
     """Of one sample to six digits; it tells image sizes and networks of one recipe's name apart."""
+    variant: str
+    """The flags by which it is not the recipe of that name, as variants.py tells them."""
 
     @property
     def label(self) -> str:
         """In a few words."""
         processes = f" × {self.devices}" if self.devices > 1 else ""
         compiled = " compiled" * self.compiled
-        return f"{self.recipe} {self.mode} {self.data} -b {self.batch_size}{processes} {self.precision}{compiled}"
+        variant = f" {self.variant}" if self.variant else ""
+        return (
+            f"{self.recipe} {self.mode} {self.data} -b {self.batch_size}{processes} {self.precision}{compiled}{variant}"
+        )
 
     @property
     def fields(self) -> dict[str, Any]:
-        """Those of a result; the work is among its metrics."""
-        return {name: value for name, value in self._asdict().items() if name != "gmacs"}
+        """Those of a result; the work is among its metrics, the variant in its recipe and its environment."""
+        return {name: value for name, value in self._asdict().items() if name not in DERIVED}
+
+
+DERIVED = ("gmacs", "variant")
+"""The fields of a configuration that are no fields of a result."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +137,9 @@ class Result:
     @property
     def configuration(self) -> Configuration:
         gmacs = self.metrics.get("gmacs")
-        named = {name: getattr(self, name) for name in Configuration._fields if name != "gmacs"}
-        return Configuration(**named, gmacs="" if gmacs is None else f"{gmacs:.6g}")
+        named = {name: getattr(self, name) for name in Configuration._fields if name not in DERIVED}
+        variant = variant_in(self.environment, self.recipe, self.recipe_json)
+        return Configuration(**named, gmacs="" if gmacs is None else f"{gmacs:.6g}", variant=variant)
 
     @property
     def median_seconds(self) -> float:

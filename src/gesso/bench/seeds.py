@@ -12,8 +12,8 @@ seeds of which 4 in 5 converge, one often has 14 and the other 18. Therefore:
    These are shown and fail nothing: a result does not say which way is better, and of many scores one in twenty differs
    at a confidence of 0.95 by chance alone. What a score must reach belongs into the criterion of `bench converge`.
 
-The machine need not be the same: whether a training converges there too is what is asked of a new one. The criterion
-and the epochs must be. Where other fields of the recipes differ, the output names them.
+The machine need not be the same: whether a training converges there too is what is asked of a new one. The criterion,
+the epochs and the variant must be. Where other fields of the recipes differ, or a default, the output names them.
 
 Sources: Fisher, The Design of Experiments, 1935, chapter 2; Wilson, Journal of the American Statistical Association 22,
 1927; Brown, Cai and DasGupta, Statistical Science 16, 2001, for the choice of it.
@@ -61,13 +61,16 @@ class Training(NamedTuple):
     gmacs: str
     epochs: float
     criterion: str
+    variant: str
 
     @property
     def label(self) -> str:
         """In a few words."""
         processes = f" × {self.devices}" if self.devices > 1 else ""
         compiled = " compiled" * self.compiled
-        return f"{self.recipe} converge -b {self.batch_size}{processes} {self.precision}{compiled} -e {self.epochs:g}"
+        variant = f" {self.variant}" if self.variant else ""
+        shape = f"-b {self.batch_size}{processes} {self.precision}{compiled} -e {self.epochs:g}"
+        return f"{self.recipe} converge {shape}{variant}"
 
 
 @dataclass(frozen=True)
@@ -236,7 +239,8 @@ def _training(result: Result) -> Training:
     c: Configuration = result.configuration
     epochs = json.loads(result.recipe_json).get("epochs", 0)
     criterion = str(result.environment.get("criterion", ""))
-    return Training(c.recipe, c.batch_size, c.devices, c.precision, c.compiled, c.gmacs, float(epochs), criterion)
+    shape = (c.recipe, c.batch_size, c.devices, c.precision, c.compiled, c.gmacs)
+    return Training(*shape, float(epochs), criterion, c.variant)
 
 
 def _outcome(

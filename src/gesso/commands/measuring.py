@@ -1,7 +1,6 @@
 """The commands by which the bench measures: run, converge, suite."""
 
 import dataclasses
-import inspect
 import math
 import sys
 from collections.abc import Sequence
@@ -27,6 +26,9 @@ Suite = Annotated[tyro.conf.Positional[Literal["origins"]], Flag(metavar="SUITE"
 One = Annotated[tyro.conf.Positional[str], Flag(metavar="RECIPE")]
 Precisions = Annotated[tuple[Precision, ...], Flag(aliases=("-d",))]
 Compilation = Literal["on", "off", "both"]
+UNSET = {"price_per_hour": 0.0, "machine": "", "database": ""}
+"""The values of flags that ask for nothing. The commands of a suite have all others, for their own defaults may differ
+from the suite's."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -57,7 +59,7 @@ def run(arguments: Sequence[str]) -> int:
         Args:
             recipes: Recipes of `gesso train`.
             batch_size: Images a step of each process; 0 is the recipe's.
-            precision: One or several of auto, fp32, tf32, bf16: arithmetic of the networks.
+            precision: One or several of auto, fp32, tf32, bf16, fp16: arithmetic of the networks.
             compile: Compiled networks, eager ones, or both, one after the other.
             mode: Training steps with their optimizers, predictions, or both.
             devices: Processes of this machine that train together, each on a device of its own.
@@ -285,13 +287,11 @@ def suite(arguments: Sequence[str]) -> int:
         "run": ("compile", "steps", "warmup", "repeats", "price_per_hour", "device", "machine", "database"),
         "converge": ("runs", "device", "machine", "database"),
     }
-    # `bench run` measures compiled networks too unless it is told not to; what else is the default need not be said.
-    defaults = {**{p.name: p.default for p in inspect.signature(form).parameters.values()}, "compile": "both"}
     flags = {
         name: [
             str(word)
             for field in fields
-            if values[field] != defaults[field]
+            if values[field] != UNSET.get(field)
             for word in (f"--{field.replace('_', '-')}", values[field])
         ]
         for name, fields in named.items()

@@ -22,6 +22,7 @@ from gesso.recipe import Precision, Switch
 
 __all__ = [
     "ACCELERATORS",
+    "DTYPES",
     "Accelerator",
     "Choice",
     "choose_compile",
@@ -42,6 +43,13 @@ ACCELERATORS: dict[str, Accelerator] = {
     "cpu": CPU,
 }
 """By the names that `--device` takes, in the order in which `--device auto` looks for them."""
+DTYPES: dict[str, torch.dtype] = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+"""Of the networks' tensors in each precision. tf32's are float32: only a backend's switch tells it from fp32."""
 
 
 def facts(device: torch.device) -> Accelerator:

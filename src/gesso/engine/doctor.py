@@ -6,12 +6,19 @@ from importlib.util import find_spec
 
 import torch
 
-from gesso.devices import ACCELERATORS, Accelerator, choose_device, choose_precision, facts, measure_matmul_peak
+from gesso.devices import (
+    ACCELERATORS,
+    DTYPES,
+    Accelerator,
+    choose_device,
+    choose_precision,
+    facts,
+    measure_matmul_peak,
+)
 from gesso.engine.runs import versions
 from gesso.errors import UsageError
 from gesso.metrics.features import INCEPTION_SHA256, find_inception
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 OPTIONAL = ("wandb", "mlflow")
 
 
@@ -36,7 +43,7 @@ def examine() -> Iterator[str]:
     yield f"Inception      {_inception()}"
     yield "LPIPS          gesso has no network for it: name your file with --evaluation.lpips"
     for name in row.precisions(device.value):
-        if name in DTYPES:
+        if name != "tf32":  # whose switch is off here, so it would show the rate of fp32
             rate = measure_matmul_peak(device.value, DTYPES[name])
             yield f"matmul {name:<7} {rate / 1e9:.0f} GFLOP/s measured"
 
