@@ -47,12 +47,12 @@ def _of(device: torch.device) -> Any:
     return torch.get_device_module(device)
 
 
-def _bf16_or_fp32(device: torch.device) -> tuple[str, ...]:
+def _precisions(device: torch.device) -> tuple[str, ...]:
     return ("fp32", "bf16", "fp16") if _of(device).is_bf16_supported() else ("fp32", "fp16")
 
 
 def _best(device: torch.device) -> Choice[str]:
-    if "bf16" in _bf16_or_fp32(device):
+    if "bf16" in _precisions(device):
         return Choice("bf16", "its software says that this device multiplies bfloat16")
     return Choice("fp32", "its software says that this device has no bfloat16")
 
@@ -117,7 +117,7 @@ NPU = Accelerator(
     numbered=True,
     count=lambda: _count("npu", "torch_npu", "torch_npu"),
     describe=lambda device: str(_of(device).get_device_name(device)),
-    precisions=_bf16_or_fp32,
+    precisions=_precisions,
     best_precision=_best,
     channels_last=Choice(False, "CANN has layouts of its own"),
     fused_optimizer=False,

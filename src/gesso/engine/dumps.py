@@ -7,7 +7,8 @@ weights are written to `run/dumps/step-000003.safetensors`, and `compare_dumps` 
 
 The keys are NETWORK/MODULE/activation, NETWORK/MODULE/gradient/PARAMETER and NETWORK/MODULE/weight/PARAMETER:
 
-activation  what the module gave when it was first called in the step, in the precision that it was computed in
+activation  what the module gave when it was first called in the step, in the precision that it was computed in; with
+            `--accumulate`, of the first piece
 gradient    as the optimizer took it: of this step alone, clipped where the recipe clips
 weight      as the step used it, before the optimizer moved it
 """
