@@ -18,11 +18,13 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
+from foreign import write_foreign
 
 import gesso
 from conftest import toy, write_classes, write_pairs
 from gesso.bench.exchange import export_results
-from gesso.cli import commands, main
+from gesso.cli import commands as all_commands
+from gesso.cli import main
 from gesso.commands.bench import COMMANDS as BENCH_COMMANDS
 from gesso.commands.data import COMMANDS as DATA_COMMANDS
 from gesso.commands.prepare import COMMANDS as PREPARATIONS
@@ -114,6 +116,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str) -> P
     write_cityscapes(tmp_path / "downloads")
     write_imagenet(tmp_path / "downloads")
     write_msls(tmp_path / "downloads" / "msls_images_vol_1.zip")
+    write_foreign(tmp_path)
     monkeypatch.setattr("gesso.bench.fresh.run_python", run_inline)
     monkeypatch.setattr("gesso.data.fetch._mirrored", lambda url, mirror: server + urlsplit(url).path)
     for name in PAIRED_SETS:
@@ -176,7 +179,7 @@ def test_every_python_that_is_shown_runs(document: Path, workplace: Path) -> Non
 
 def test_documents_show_commands_at_all() -> None:
     shown = {command[1] for document in DOCUMENTS for command in commands(document)}
-    assert shown >= commands().keys() - {"demo"}  # which is shown as `make demo`
+    assert shown >= all_commands().keys() - {"demo"}  # which is shown as `make demo`
 
 
 @each_document
@@ -191,7 +194,7 @@ def test_every_make_target_that_is_shown_exists(document: Path) -> None:
 def known_flags() -> set[str]:
     """Every flag of every command, read from its help."""
     pages = [["gesso", "train", name, "--help"] for name in RECIPES]
-    pages += [["gesso", name, "--help"] for name in COMMANDS if name not in ("train", "data", "bench")]
+    pages += [["gesso", name, "--help"] for name in all_commands() if name not in ("train", "data", "bench")]
     pages += [["gesso", "data", name, "--help"] for name in DATA_COMMANDS]
     pages += [["gesso", "bench", name, "--help"] for name in BENCH_COMMANDS]
     pages += [["gesso", "data", "prepare", name, "--help"] for name in PREPARATIONS]

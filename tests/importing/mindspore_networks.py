@@ -1,6 +1,6 @@
 """MindSpore's model zoo CycleGAN for the tests: its parameters, what its networks compute, its file format.
 
-Written from the architecture, without gesso: each network is a function of a dict of parameters under their names there.
+Written from the architecture, without gesso: each network is a function of a dict of parameters under its names.
 """
 
 import math
