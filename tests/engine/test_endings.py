@@ -99,6 +99,26 @@ def test_processes_of_one_machine_that_cannot_come_together_say_so_once(
     assert len([line for lines in said(tmp_path) for line in lines]) == 1
 
 
+TOY = "train pix2pix --data.root {pairs} --runs {here} --device cpu -e 1"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (f"{TOY} --data.crop-size 64", "--data.crop-size 64: "),
+        (f"{TOY} --tracking.trackers wandb", "--tracking.trackers wandb: not installed"),
+        ("evaluate {here}/nothing --device cpu", "nothing"),
+    ],
+)
+def test_what_is_found_before_the_first_step_is_told_once(
+    worlds: Worlds, pairs: Path, tmp_path: Path, line: str, told: str
+) -> None:
+    words = [word.format(pairs=pairs, here=tmp_path) for word in line.split()]
+    assert worlds.run(tmp_path, arguments=words)[0] == 2
+    (telling,), silent = said(tmp_path)
+    assert told in telling and silent == []
+
+
 def test_the_watch_ends_though_leaving_the_world_fails(worlds: Worlds, tmp_path: Path) -> None:
     assert worlds.run(tmp_path, call="worlds_endings:not_torn_down") == [0, 0], said(tmp_path)
 

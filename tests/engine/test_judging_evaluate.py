@@ -45,6 +45,16 @@ def test_all_scores_in_one_table_and_the_runs_own_ones_stay(streets_run: Path, t
     assert (streets_run / "metrics.json").read_bytes() == before
 
 
+def test_an_arithmetic_that_this_machine_has_not_is_replaced_with_a_word(
+    streets_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choices = {name: {"value": "False"} for name in ("compile", "channels_last")}
+    choices |= {"device": {"value": "cpu"}, "precision": {"value": "tf32"}}
+    monkeypatch.setattr("gesso.engine.score.read_environment", lambda run: {"choices": choices})
+    score_run(streets_run, device="cpu")
+    assert "the run was trained in tf32, which cpu has not: scored in " in capsys.readouterr().err
+
+
 def test_the_runs_own_scores_are_written_with_strict_json(streets_run: Path) -> None:
     (streets_run / "metrics.json").unlink()
     score_run(streets_run, device="cpu", precision="fp32")

@@ -177,6 +177,23 @@ def test_resume_keeps_what_was_chosen_though_the_machine_would_choose_otherwise(
     assert recorded["compile"]["value"] == "False"
 
 
+def test_a_resume_in_another_precision_is_written_down(pairs: Path, tmp_path: Path, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(launch, "choose_precision", lambda *_: Choice("fp32", "this machine is like that"))
+    run = train(small(pairs, precision="auto", epochs=0.5), runs=tmp_path, name="run").path
+    environment = json.loads((run / "environment.json").read_text())
+    environment["choices"]["precision"]["value"] = "tf32"  # which no processor has
+    (run / "environment.json").write_text(json.dumps(environment))
+    resume(run, epochs=1)
+    now = json.loads((run / "environment.json").read_text())
+    assert now["choices"]["precision"]["value"] == "fp32"
+    assert now["choices"]["precision"]["reason"].startswith("the run began in tf32, which cpu has not: ")
+    assert {name: value for name, value in now.items() if name != "choices"} == {
+        name: value for name, value in environment.items() if name != "choices"
+    }
+    (note,) = records(run, "note")
+    assert note["text"].startswith("precision: fp32 (the run began in tf32, ")
+
+
 def test_resume_command_with_more_epochs(whole: Path, pairs: Path, tmp_path: Path) -> None:
     run = train(small(pairs, epochs=0.5), runs=tmp_path, name="run").path
     assert main(["resume", str(run), "-e", "1"]) == 0

@@ -21,6 +21,7 @@ COMMANDS = {
     "data prepare pairs {set}/train/a {set}/train/a --val 1 --test 1 --sizes smooth -o {out}": "",
     "translate {translator} {set}/train --device cpu -o {out}": "--max-pixels",
     "classify {classifier} {set}/train --device cpu": "--max-pixels",
+    "evaluate {classifier} --split train --device cpu": "",
     "train densenet121 --data.root {set} --runs {out} --device cpu": "--data.max-pixels",
 }
 

@@ -79,7 +79,7 @@ def _precision_again(recipe: Recipe, device: torch.device, before: str) -> Choic
     """The precision in which a run began, `before`, or another where this machine's device has it not: UsageError where
     the recipe asks for it."""
     if before in facts(device).precisions(device):
-        return Choice(before, "as the run began")
+        return Choice(before, "as before in this run")
     anew = choose_precision(recipe.precision, device)
     return Choice(
         anew.value,
@@ -92,7 +92,7 @@ def _compile_again(recipe: Recipe, device: torch.device, before: bool) -> Choice
     where the recipe asks for one."""
     compiler = facts(device).compiler()
     if not before or compiler.value:
-        return Choice(before, "as the run began")
+        return Choice(before, "as before in this run")
     choose_compile(recipe.compile, device, 0, 0)
     return Choice(
         False,

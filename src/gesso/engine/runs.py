@@ -187,9 +187,29 @@ def write_environment(
         "commit": source_commit(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "choices": {name: {"value": str(c.value), "reason": c.reason} for name, c in choices.items()},
+        "choices": _recorded(choices),
     }
     write_atomically(path / ENVIRONMENT, json.dumps(content, indent=2) + "\n")
+
+
+def changed_choices(environment: dict[str, Any], choices: dict[str, Choice[Any]]) -> list[str]:
+    """Names of the `choices` that a run's weights depend on and that are others than its `environment` has recorded."""
+    recorded = {name: entry["value"] for name, entry in environment.get("choices", {}).items()}
+    return [name for name in ("precision", "compile") if recorded and recorded[name] != _value(choices[name])]
+
+
+def rewrite_choices(path: Path, choices: dict[str, Choice[Any]]) -> None:
+    """Put `choices` into the environment of the run at `path`, which goes on with them."""
+    content = {**read_environment(path), "device": _value(choices["device"]), "choices": _recorded(choices)}
+    write_atomically(path / ENVIRONMENT, json.dumps(content, indent=2) + "\n")
+
+
+def _recorded(choices: dict[str, Choice[Any]]) -> dict[str, dict[str, str]]:
+    return {name: {"value": _value(choice), "reason": choice.reason} for name, choice in choices.items()}
+
+
+def _value(choice: Choice[Any]) -> str:
+    return str(choice.value)
 
 
 def versions() -> dict[str, str]:

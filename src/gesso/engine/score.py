@@ -5,7 +5,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from gesso.devices import choose_device
+from gesso.devices import choose_device, choose_precision, facts
 from gesso.engine.comparing import beside_teacher
 from gesso.engine.finish import score, table, write_metrics
 from gesso.engine.judging import REPORT, open_judge
@@ -54,21 +54,24 @@ def score_run(
     those names in the recipe's evaluation. resize: of a classifier, the shorter side before the centre crop. Where a
     launcher started several processes, each scores its share and all of them return the whole table.
     """
-    found = find_checkpoint(run, checkpoint)
-    recipe = read_recipe(run)
-    if batch_size < 0:
-        raise UsageError(f"--batch-size {batch_size}: must be 1 or more, or 0, which goes by the images' size")
     given = dict(zip(FLAGS, (metrics, inception, lpips, segmenter, classes, labels, images), strict=True))
-    asked = evaluated_by(in_mode(recipe, mode), {name: value for name, value in given.items() if value})
-    if resize:
-        asked = resized(asked, resize)
-    whole_run = found.path.resolve().parent.parent == run.resolve()
-    own = whole_run and (checkpoint, split, data_root) == ("best", "auto", "") and asked == recipe
-    if data_root:
-        asked = dataclasses.replace(asked, data=dataclasses.replace(asked.data, root=data_root))
-    trained_in = _arithmetic_of(run, device)
     with joined(choose_device(device).value.type) as world:
-        model, choices = ready_model(asked, device, trained_in if precision == "auto" else precision, world)
+        with world.main_first():
+            found = find_checkpoint(run, checkpoint)
+            recipe = read_recipe(run)
+            if batch_size < 0:
+                raise UsageError(f"--batch-size {batch_size}: must be 1 or more, or 0, which goes by the images' size")
+            asked = evaluated_by(in_mode(recipe, mode), {name: value for name, value in given.items() if value})
+            if resize:
+                asked = resized(asked, resize)
+            whole_run = found.path.resolve().parent.parent == run.resolve()
+            own = whole_run and (checkpoint, split, data_root) == ("best", "auto", "") and asked == recipe
+            if data_root:
+                asked = dataclasses.replace(asked, data=dataclasses.replace(asked.data, root=data_root))
+            trained_in = _arithmetic_of(run, device)
+            if precision == "auto":
+                precision = trained_in = _at_hand(trained_in, device)
+        model, choices = ready_model(asked, device, precision, world)
         own = own and trained_in in ("auto", choices.precision.value)
         with world.main_first():
             judge = open_judge(model, REPORT if split == "auto" else split, say)
@@ -89,6 +92,16 @@ def _arithmetic_of(run: Path, device: str) -> Precision:
         return "auto"
     precision: Precision = chosen["precision"]["value"]
     return precision
+
+
+def _at_hand(trained_in: Precision, device: str) -> Precision:
+    """The arithmetic `trained_in`, where `device` has it; else auto, and a line that says so."""
+    here = choose_device(device).value
+    if trained_in == "auto" or trained_in in facts(here).precisions(here):
+        return trained_in
+    other = choose_precision("auto", here).value
+    say(f"the run was trained in {trained_in}, which {here} has not: scored in {other}, and the scores may differ")
+    return "auto"
 
 
 def resized(recipe: Recipe, resize: int) -> Recipe:

@@ -19,8 +19,7 @@ from gesso.engine.guard import Guard
 from gesso.engine.judging import Judge, open_judge
 from gesso.engine.launch import Choices, choose, prepare
 from gesso.engine.remarks import opening_remarks
-from gesso.engine.runs import IMPORTED, read_environment, write_environment
-from gesso.engine.teaching import bring_teacher
+from gesso.engine.runs import IMPORTED, changed_choices, read_environment, rewrite_choices, write_environment
 from gesso.engine.teaching import bring_teacher
 from gesso.engine.track import Narrator
 from gesso.errors import UsageError
@@ -129,21 +128,27 @@ def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) ->
     imported = environment.get(IMPORTED) if found else None
     if world.main and (imported or not found):
         write_environment(run, choices.as_dict(), str(choices.device.value), feed.images, world.size)
+    changed = changed_choices(environment, choices.as_dict()) if found and not imported else []
+    if world.main and changed:
+        rewrite_choices(run, choices.as_dict())
     world.equalise(tensors_of(model, average))
     images = found.images if found else 0
     narrator = Narrator(run, recipe, accelerator, images, total, world)
     closing.callback(narrator.close)
     narrator.record("resume" if found else "start", images)
     for what, choice in choices.as_dict().items():
-        narrator.bar.say(f"{what}: {choice.value} ({choice.reason})")
+        line = f"{what}: {choice.value} ({choice.reason})"
+        narrator.bar.say(line)
+        if what in changed:
+            narrator.record("note", images, text=line)
     if world.size > 1:
         narrator.bar.say(
             f"processes: {world.size}, each {recipe.batch_size} images a step, {recipe.batch_size * world.size} in all"
         )
     narrator.bar.say(f"{run}: {images} of {total} images seen, {per_epoch} an epoch")
-    for remark in opening_remarks(recipe, run, images, total):
     if imported:
         narrator.note(images, "imported weights: there is no optimizer state with them, so the optimizers begin anew")
+    for remark in opening_remarks(recipe, run, images, total):
         narrator.bar.say(remark)
     if world.place.restarts:
         narrator.note(images, f"restart {world.place.restarts}: a process ended, all of them go on from here")

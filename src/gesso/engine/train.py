@@ -57,10 +57,10 @@ def train(recipe: Recipe, *, runs: Path | str = "runs", name: str = "", overwrit
     train together. A GessoError says what to mend; what was saved before it stays. After SIGINT or SIGTERM the run is
     saved, `finished` is False, and the same call goes on with it.
     """
-    recipe = adopted(recipe).checked()
-    check_trackers(recipe)
     with joined(choose_device(recipe.device).value.type) as world, ExitStack() as closing:
         with world.main_first():
+            recipe = adopted(recipe).checked()
+            check_trackers(recipe)
             recipe = anchored(located(recipe))
             run = Path(runs) / (name or default_name(recipe))
             if world.main:
@@ -83,14 +83,14 @@ def resume(run: Path, *, epochs: float | None = None, data_root: str = "") -> Ru
     """
     run = run.resolve()  # `.` has a name too
     recipe = read_recipe(run)
-    changed = recipe if epochs is None else dataclasses.replace(recipe, epochs=epochs)
-    if data_root:
-        changed = moved(changed, data_root)
-    if changed != recipe:
-        changed = located(changed)
-        check_classes(run, changed, recipe)  # before anything is written down
     with joined(choose_device(recipe.device).value.type) as world:
         with world.main_first():
+            changed = recipe if epochs is None else dataclasses.replace(recipe, epochs=epochs)
+            if data_root:
+                changed = moved(changed, data_root)
+            if changed != recipe:
+                changed = located(changed)
+                check_classes(run, changed, recipe)  # before anything is written down
             if world.main and changed != recipe:
                 state.rewrite(run, changed)
         return train(changed, runs=run.parent, name=run.name)
