@@ -202,7 +202,7 @@ def test_where_a_run_goes(gesso: Gesso, trained: list[tuple[Recipe, dict[str, An
         ("train pix2pix -b 1.5", r": --batch-size 1.5: must be a whole number; see"),
         ("train pix2pix -e many -b two", r": --epochs many: must be a number; see"),
         ("train pix2pix -b", r": --batch-size: needs a value; see"),
-        ("train pix2pix -d fp8", r": --precision fp8: choose one of auto, fp32, tf32, bf16; see"),
+        ("train pix2pix -d fp8", r": --precision fp8: choose one of auto, fp32, tf32, bf16, fp16; see"),
         ("train pix2pix --generator.kind vgg", r": --generator.kind vgg: choose one of resnet, unet; see"),
         ("train pix2pix --schedule.milestones a b", r": --schedule.milestones a b: not what this flag takes; see"),
         ("translate", r": missing RUN, INPUTS, --out; see gesso translate --help"),
