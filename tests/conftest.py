@@ -15,6 +15,7 @@ from PIL import Image
 from commands import TINY, Gesso, Said
 from gesso.cli import main
 from gesso.engine import checkpoint
+from gesso.engine.teaching import adopted
 from gesso.models import build_model
 from gesso.recipe import Checkpoints, Recipe, Tracking, TranslationData
 from gesso.recipes import RECIPES
@@ -68,7 +69,7 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def toy(name: str, root: Path, **changes: object) -> Any:
-    """Recipe `name` with all its choices, shrunk to 32 pixels, a few filters and two epochs."""
+    """Recipe `name` with all its choices, shrunk to 32 pixels, a few filters and two epochs; with a teacher, if taught."""
     recipe: Any = RECIPES[name]()
     toyed = dataclasses.replace(
         recipe,
@@ -82,7 +83,7 @@ def toy(name: str, root: Path, **changes: object) -> Any:
         evaluation=dataclasses.replace(recipe.evaluation, every=1),
         tracking=Tracking(log_every=8, sheet_every=1, sheet_images=2, trackers=()),
     )
-    return dataclasses.replace(toyed, **changes)
+    return adopted(dataclasses.replace(toyed, **changes))
 
 
 def _translator(recipe: Any, root: str) -> dict[str, Any]:
