@@ -69,7 +69,7 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def toy(name: str, root: Path, **changes: object) -> Any:
-    """Recipe `name` with all its choices, shrunk to 32 pixels, a few filters and two epochs; with a teacher, if taught."""
+    """Recipe `name` with all its choices, shrunk to 32 pixels, a few filters, two epochs; a student has a teacher."""
     recipe: Any = RECIPES[name]()
     toyed = dataclasses.replace(
         recipe,

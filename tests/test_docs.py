@@ -64,6 +64,7 @@ SMALL = {
     "--network.blocks 1 1 --network.growth 4 --network.initial 8",
 }
 SMALL["cyclegan"] = SMALL["pix2pix"]
+SMALL["pix2pix-distill"] = SMALL["cyclegan-distill"] = f"{SMALL['pix2pix']} --generator.ngf 1"
 ALONE = "--devices 1 --max-restarts 0"
 """Several processes have tests of their own; each start of torch takes seconds."""
 
@@ -79,7 +80,7 @@ def shrunk(command: list[str]) -> list[str]:
             small = f"{TRAINING} {SMALL[RECIPES[name]().model]} {ALONE} {steps}"
         case ["resume", _]:
             small = f"{ALONE} -e 2" if "-e" in command else ALONE
-        case ["evaluate" | "translate" | "sample" | "classify" as name, _]:
+        case ["evaluate" | "translate" | "sample" | "classify" | "compare-models" as name, _]:
             small = "--device cpu -d fp32" + " --devices 1" * (name == "evaluate")
         case ["data", "synth"]:
             small = f"--count {15 if 'classes' in command else 4} --size 32"
@@ -258,6 +259,14 @@ def test_every_field_of_the_other_models_has_a_row_with_its_default(name: str, g
             continue
         told = told_defaults(flag, guide) or told_defaults(flag, "data.md", "training.md")
         assert default in told, f"{flag} is {default}, the guides say {told}"
+
+
+def test_every_field_that_students_have_besides_has_a_row_with_its_defaults() -> None:
+    recipes = ("pix2pix-distill", "cyclegan-distill", "cyclegan-distill-mindspore")
+    own = [flag for flag in defaults(recipes[0]) if flag.startswith(("--teacher", "--compare", "--distill."))]
+    assert len(own) == 5
+    for flag in own:
+        assert told_defaults(flag, "shipping.md") == [defaults(name)[flag] for name in recipes], flag
 
 
 def told_defaults(flag: str, *documents: str) -> list[str]:
