@@ -150,7 +150,7 @@ def test_a_file_may_come_in_several_forms(form: str, gesso: Gesso, tmp_path: Pat
         ({"latest_net_G.pth": "G", "5_net_G.pth": "G"}, [], "is G already"),
         ({"latest_net_G.pth": "G", "latest_net_G_A.pth": "G"}, [], "G, G_A: give one generator, or G_A and G_B"),
         ({"latest_net_G_A.pth": "G"}, ["--direction", "BtoA"], "--direction BtoA: .* is G_A, which draws AtoB"),
-        ({"latest_net_G.pth": "G"}, ["--blocks", "3"], "--blocks 3: the files of junyanz say it themselves"),
+        ({"latest_net_G.pth": "G"}, ["--blocks", "3"], "--blocks 3: of no use for the files of junyanz"),
         ({"latest_net_G.pth": "G"}, ["--dropout", "2"], r"--dropout 2: must lie in \[0, 1\)"),
         ({"latest_net_G.pth": "G", "latest_net_D.pth": "D"}, [], "of 3 channels; a pix2pix's, .* sees 6"),
         ({"latest_net_G_A.pth": "G", "latest_net_G_B.pth": "other"}, [], "not of one CycleGAN"),

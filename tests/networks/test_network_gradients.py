@@ -18,6 +18,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet-affine": lambda: ResNetGenerator(3, 3, 8, 1, norm_affine="on", padding="zero"),
     "resnet-resize": lambda: ResNetGenerator(3, 3, 8, 1, padding="replicate", upsample="resize"),
     "resnet-batch": lambda: ResNetGenerator(3, 3, 8, 1, norm="batch"),
+    "resnet-mindspore": lambda: ResNetGenerator(3, 3, 8, 1, ends="symmetric", slope=0.2, upsample="same"),
     "unet": lambda: UNetGenerator(3, 3, 8, 5),
     "unet-instance": lambda: UNetGenerator(3, 3, 8, 5, norm="instance"),
     "patch": lambda: PatchGAN(3, 8, 3),

@@ -23,7 +23,7 @@ def given(files: tuple[str, ...], networks: tuple[str, ...], by_name: re.Pattern
     for word in files:
         network, _, file = word.partition("=")
         path = Path(file if network in networks and file else word).expanduser()
-        if path.name == word or network not in networks or not file:
+        if network not in networks or not file:
             match = by_name.search(path.stem)
             network = match[1] if match else ""
         found.append((network, path))
@@ -65,4 +65,4 @@ def no_use(format_: str, options: Options, *fields: str) -> None:
     """UsageError where `options` has one of `fields`, of which `format_` has no use."""
     for field in fields:
         if getattr(options, field) is not None:
-            raise UsageError(f"--{field} {getattr(options, field)}: the files of {format_} say it themselves")
+            raise UsageError(f"--{field} {getattr(options, field)}: of no use for the files of {format_}; leave it out")

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -45,4 +46,8 @@ class SameConvTranspose2d(nn.ConvTranspose2d):
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """N×C_in×H×W to N×C_out×2H×2W."""
         assert output_size is None
-        return super().forward(input)[..., :-1, :-1]  # from 2H+1 and 2W+1
+        made = super().forward(input)
+        # Cut off, a tensor is dense in no memory format, and norms choose their kernel by that.
+        channels_last = not made.is_contiguous() and made.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        return made[..., :-1, :-1].contiguous(memory_format=layout)  # from 2H+1 and 2W+1
