@@ -11,11 +11,14 @@ from reference_networks import ReferenceResNet, ReferenceUNet
 from commands import Gesso, refused
 from conftest import toy
 from gesso.engine import checkpoint
+from gesso.engine.guard import Guard
 from gesso.engine.runlog import read_log
 from gesso.engine.runs import read_environment, read_recipe
-from gesso.engine.state import find_checkpoint
+from gesso.engine.state import find_checkpoint, restore
 from gesso.engine.train import train
 from gesso.models import build_model
+from gesso.models.pix2pix import Pix2Pix
+from gesso.processes import ALONE
 
 
 @pytest.fixture
@@ -52,6 +55,21 @@ def test_it_is_resumed_and_says_once_that_the_optimizers_begin_anew(brought: Pat
     second = gesso(*words, 2)
     assert second.code == 0
     assert not any("begin anew" in line for line in second.out)
+
+
+def test_a_run_that_goes_back_to_its_import_forgets_what_it_trained(brought: Path) -> None:
+    recipe = read_recipe(brought)
+    model = build_model(recipe)
+    assert isinstance(model, Pix2Pix)
+    model.make_optimizers(False)
+    parameter = next(model.networks["G"].parameters())
+    model.optimizers["G"].state[parameter] = {"step": torch.ones(1)}
+    model.pool.images.append(torch.ones(1, 6, 8, 8))
+    with torch.no_grad():
+        parameter.fill_(7)
+    restore(model, None, Guard(recipe.guard, model, ALONE, fp16=False), find_checkpoint(brought))
+    assert not model.pool.images and not model.optimizers["G"].state
+    assert not bool((parameter == 7).any())
 
 
 def test_a_resume_trains_from_the_imported_weights(brought: Path, pairs: Path, gesso: Gesso, tmp_path: Path) -> None:

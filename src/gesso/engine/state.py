@@ -4,6 +4,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from gesso.engine import checkpoint
@@ -14,6 +15,7 @@ from gesso.engine.runs import RECIPE, lock_run, read_recipe
 from gesso.engine.weights import read_weights
 from gesso.errors import CheckpointError, UsageError
 from gesso.files import write_atomically
+from gesso.models import build_model
 from gesso.models.base import Model
 from gesso.processes import ALONE, World
 from gesso.progress import say
@@ -52,6 +54,8 @@ def restore(model: Model, average: Average | None, guard: Guard, found: Checkpoi
     if not training:
         for optimizer in model.optimizers.values():
             optimizer.state.clear()
+        with torch.device("meta"):  # pools and the like as they are before the first step
+            model.load_state_dict(build_model(model.config).state_dict())
         guard.forget()
         return
     try:
