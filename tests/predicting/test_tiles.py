@@ -119,7 +119,7 @@ def test_brightness_is_the_pictures_where_only_crops_of_it_are_looked_at(
     taken: list[int] = []
     original = tiles.scattered
     monkeypatch.setattr(tiles, "scattered", lambda *words: taken.append(1) or original(*words))
-    once, tiled = both(resnet, scene(512, 640), tmp_path)
+    once, tiled = both(resnet, scene(384, 448), tmp_path)
     assert taken
     assert np.abs(once.mean((0, 1)) - tiled.mean((0, 1))).max() < 4
     assert np.abs(once.std((0, 1)) - tiled.std((0, 1))).max() < 4
@@ -133,7 +133,7 @@ def test_sixteen_bits_stay_and_so_do_profile_and_resolution(resnet: Path, tmp_pa
         translate(resnet, tmp_path / name, tmp_path / "out", **TILED, suffix="tif", precision="auto")
     assert read_image(tmp_path / "out" / "deep.tif").dtype == np.uint16
     with Image.open(tmp_path / "out" / "flat.tif") as made:
-        assert made.info["dpi"] == (200, 200) and made.info["icc_profile"][16:20] == b"RGB "
+        assert made.info["dpi"] == pytest.approx((200, 200), abs=0.01) and made.info["icc_profile"][16:20] == b"RGB "
 
 
 def test_a_batch_of_tiles_changes_nothing(resnet: Path, tmp_path: Path) -> None:

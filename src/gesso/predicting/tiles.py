@@ -32,10 +32,11 @@ from gesso.recipe import Generator
 
 Depth: TypeAlias = type[np.uint8 | np.uint16]
 SAMPLE = 2**30
-"""Bytes in the network of the crops that statistics are taken from. Not what happens to be free: results must not
-depend on that."""
-CROP = 192
-"""Sides of those crops in pixels: small, so that they lie at many places, and yet mostly inside."""
+"""Bytes in the network of a picture, or of crops of a larger one, that statistics are taken from. Not what happens to
+be free: results must not depend on that."""
+CROP = 64
+"""Sides of those crops in pixels. As many pixels in larger crops lie at fewer places, which counts for more than what
+their borders spoil (docs/log.md)."""
 ROWS_AT_ONCE = 64
 
 
@@ -165,10 +166,10 @@ class TiledTranslator:
         high, wide = min(side, down.padded), min(side, across.padded)
         places = scattered((down.padded, across.padded), (high, wide), most // (high * wide), self._network.multiple)
         crops = []
-        for top, lefts in places:
+        for top, left in places:
             band = rows.read(top, min(top + high, rows.height))
-            crops += [band[:, left : left + wide] for left in lefts]
-        self._through(crops, [(top, left) for top, lefts in places for left in lefts])
+            crops.append(band[:, left : left + wide].copy())  # a view would keep the band
+        self._through(crops, places)
 
     def _through(self, pictures: Sequence[Array], places: Sequence[tuple[int, int]]) -> Tensor:
         """Pictures that lie at `places`, each H×W×C_in, to N×C_out×H'×W' in [-1, 1]; H' and W' are what suits the
@@ -200,9 +201,9 @@ class TiledTranslator:
             sums[down.side - through :] = 0
 
 
-def scattered(size: tuple[int, int], crop: tuple[int, int], most: int, multiple: int) -> list[tuple[int, list[int]]]:
-    """Where `most` crops or fewer lie in a picture of `size`, evenly and yet not regularly: tops, in order, and for
-    each the lefts. All are multiples of `multiple`, and the same at each call."""
+def scattered(size: tuple[int, int], crop: tuple[int, int], most: int, multiple: int) -> list[tuple[int, int]]:
+    """Where `most` crops or fewer lie in a picture of `size`, evenly and yet not regularly: (top, left) from top to
+    bottom, multiples of `multiple`, and the same at each call."""
     (height, width), (high, wide) = size, crop
     most = max(most, 1)
     down = min(max(round((most * height / width * wide / high) ** 0.5), 1), -(-height // high), most)
@@ -216,4 +217,4 @@ def scattered(size: tuple[int, int], crop: tuple[int, int], most: int, multiple:
         chosen = (starts + rng.random(count) * slack).clip(0, length - side)
         return [int(place) // multiple * multiple for place in chosen]
 
-    return [(top, places(width, wide, across)) for top in places(height, high, down)]
+    return [(top, left) for top in places(height, high, down) for left in places(width, wide, across)]

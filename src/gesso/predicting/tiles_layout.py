@@ -69,7 +69,8 @@ def lay(length: int, tile: int, overlap: int, reach: int, multiple: int, minimum
 
 
 def reach(config: Generator) -> int:
-    """How many pixels to each side of a pixel a generator of `config` sees, its norms' statistics aside.
+    """Over how many pixels a border at a multiple of what a generator of `config` wants shows in its result, norms'
+    statistics aside: as far as it sees to each side from there.
 
     Exact: NaN in a half of a picture spreads to what depends on that half. One filter and no norm do for that.
     """

@@ -4,8 +4,8 @@ Three things in a generator depend on more than what it sees around a pixel, and
 
 - Instance norm, and batch norm by the batch's own statistics (the test mode of pix2pix), take mean and variance over
   the whole picture. Those of a window would give each its own brightness and contrast: a piece of plain sky would come
-  out as full of contrast as a street. Here they are taken once, from crops all over the picture that go through the
-  network together, and every window is normalised by them.
+  out as full of contrast as a street. Here they are taken once, from small crops all over the picture that go through
+  the network in one batch, layer by layer; then every window is normalised by them.
 - Dropout draws a mask anew at each call. Here it is a function of layer, channel and place in the picture.
 - A window's border is no border of the picture: that is what windows overlap for (`tiles_layout.py`).
 
@@ -31,8 +31,8 @@ MARGIN = 8
 class WholeNorm(nn.Module):
     """Instance norm, or batch norm in train mode, by the statistics of a whole picture.
 
-    `moments` are its mean and biased variance, each (C, 1, 1). While they are None, the next batch is the picture, and
-    leaves its own; without their margins, where `crops`.
+    `moments` are its mean and biased variance, each (C, 1, 1). While they are None, the next batch is the picture, or
+    all `crops` of it that count, and leaves its own; crops without their margins.
     """
 
     def __init__(self, norm: nn.InstanceNorm2d | nn.BatchNorm2d) -> None:
