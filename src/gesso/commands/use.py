@@ -24,10 +24,12 @@ def translate(arguments: Sequence[str]) -> int:
         out: Out,
         direction: Literal["auto", "AtoB", "BtoA"] = "auto",
         checkpoint: str = "best",
-        format: Literal["png", "tif", "jpg", "webp", "same"] = "png",
+        format: Literal["auto", "png", "tif", "jpg", "webp", "same"] = "auto",
         batch_size: BatchSize = 4,
         mode: Literal["recipe", "eval", "train"] = "recipe",
         resize: int = 0,
+        tile: int = 0,
+        overlap: int = 64,
         existing: Literal["refuse", "skip", "replace"] = "refuse",
         device: str = "auto",
         precision: Arithmetic = "auto",
@@ -41,10 +43,12 @@ def translate(arguments: Sequence[str]) -> int:
             out: Folder for the results; names and sub-folders are kept.
             direction: AtoB or BtoA; auto: the one that the model was trained for, AtoB where it has both.
             checkpoint: best, latest, or the number of one.
-            format: Of the results; 16-bit pictures stay 16-bit in png and tif.
-            batch_size: Pictures of one size at once.
+            format: Of the results; 16-bit pictures stay 16-bit in png and tif. auto: png, with --tile tif.
+            batch_size: Pictures of one size, or tiles, at once.
             mode: Dropout and batch statistics off (eval), on (train), or as the recipe says.
             resize: Shrink the longer side to this for the network, then grow the result back; 0 does not.
+            tile: Translate in squares of so many pixels, for pictures that do not fit into memory; 0: in one go.
+            overlap: Pixels that neighbouring tiles share.
             existing: What to do where a result is there already.
             device: auto, cpu, cuda, …
             precision: Arithmetic of the network.
@@ -56,6 +60,8 @@ def translate(arguments: Sequence[str]) -> int:
     from gesso.predicting.folder import translate_folder
 
     values["suffix"] = values.pop("format")
+    if values["suffix"] == "auto":
+        values["suffix"] = "tif" if values["tile"] else "png"
     values["direction"] = None if values["direction"] == "auto" else values["direction"]
     done = translate_folder(**values)
     for error in done.bad:
