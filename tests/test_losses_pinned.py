@@ -91,7 +91,8 @@ def pinned_recipe(name: str, root: Path) -> Any:
         tracking=Tracking(log_every=1, sheet_every=0, sheet_images=1, trackers=()),
     )
     data = dataclasses.replace(small.data, train_subset=IMAGES, cache_dir=str(root.parent / "cache"))
-    return dataclasses.replace(small, data=data)
+    # Once more the size of the batch: in a student's toy, a recipe's own means the teacher's.
+    return dataclasses.replace(small, data=data, batch_size=own.batch_size)
 
 
 def losses_of(recipe: Recipe, runs: Path) -> Losses:

@@ -84,7 +84,7 @@ def compare(
         if scores is None:
             scores = judge.rows(choices.device.value, shard=shard_of(world))
         cost = _cost(model, each, choices.device.value) if world.main else {}
-        rows.append({"model": each.name, "run": str(each.run), **cost, "scores": judge.headline(scores)})
+        rows.append({"model": each.name, **cost, "scores": judge.headline(scores)})
         protocol = _protocol(last, choices, judge.split)
     return {"rows": rows, "protocol": protocol, "preferred": judge.preferred, "higher": judge.scored}
 
