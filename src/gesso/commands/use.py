@@ -1,9 +1,8 @@
 """The commands that use what was trained: translate, sample, classify; and those that look: compare-models,
 compare-dumps, doctor."""
 
-import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -142,35 +141,15 @@ def classify(arguments: Sequence[str]) -> int:
         return locals()
 
     values = parse(form, arguments, "classify", "gesso classify runs/densenet121-imagenet photos/ --top 3")
-    from gesso.predicting.classify import classify_folder, pictures
+    from gesso.predicting.classify import classify_folder
+    from gesso.predicting.jobs import pictures
+    from gesso.predicting.listing import print_json, print_table
 
     as_json = values.pop("json")
     records = classify_folder(**values)
     if as_json:
-        return _print_json(records)
-    return _print_table(records, max(len(shown(path)) for path in pictures(values["inputs"])))
-
-
-def _print_json(records: Iterable[Mapping[str, Any]]) -> int:
-    bad = 0
-    for record in records:
-        bad += "error" in record
-        print(json.dumps(record, ensure_ascii=False), flush=True)
-    return 2 if bad else 0
-
-
-def _print_table(records: Iterable[Mapping[str, Any]], width: int) -> int:
-    """A line for each class, as they come. `width` is that of the longest name of a file."""
-    bad = 0
-    print(f"{'file':<{width}}  {'score':>8}  class")
-    for record in records:
-        if "error" in record:
-            bad += 1
-            print(f"gesso: {shown(record['file'])}: {record['error']}", file=sys.stderr)
-            continue
-        for found in record["classes"]:
-            print(f"{shown(record['file']):<{width}}  {100 * found['score']:6.2f} %  {found['class']}", flush=True)
-    return 2 if bad else 0
+        return print_json(records)
+    return print_table(records, max(len(shown(path)) for path in pictures(values["inputs"])))
 
 
 def compare_models(arguments: Sequence[str]) -> int:

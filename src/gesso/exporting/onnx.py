@@ -48,7 +48,15 @@ def needed(*modules: str) -> None:
 
 
 def as_onnx(graph: Graph, source: Source) -> bytes:
-    """`graph` as a sealed ONNX file. int8 is calibrated on the run's test pictures."""
+    """`graph` as a sealed ONNX file that says what it is."""
+    model = converted(graph, source)
+    for key, value in graph.about.texts().items():
+        model.metadata_props.add(key=key, value=value)
+    return sealed(model.SerializeToString())
+
+
+def converted(graph: Graph, source: Source) -> Any:
+    """`graph` as ONNX's ModelProto. int8 is calibrated on the run's test pictures."""
     with quiet():
         program: Any = torch.onnx.export(
             traced(graph),
@@ -61,8 +69,9 @@ def as_onnx(graph: Graph, source: Source) -> bytes:
         model = program.model_proto
         if graph.about.precision == "int8":
             model = _quantized(model, graph, source)
-    _describe(model, graph)
-    return sealed(model.SerializeToString())
+    _clean(model)
+    model.producer_name, model.producer_version, model.graph.name = "gesso", graph.about.gesso, graph.about.name
+    return model
 
 
 @contextlib.contextmanager
@@ -78,21 +87,13 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _describe(model: Any, graph: Graph) -> None:
-    """Put what the graph is into the ONNX `model`; take out what the exporter wrote of this machine's files."""
-    for holder in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+def _clean(model: Any) -> None:
+    """Take out of the ONNX `model` what the exporter wrote of itself, and with it paths of this machine."""
+    functions = [each for function in model.functions for each in (function, *function.node)]
+    values = (*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer)
+    for holder in (model, model.graph, *model.graph.node, *values, *functions):
         holder.ClearField("metadata_props")
         holder.ClearField("doc_string")
-    for value in (*model.graph.input, *model.graph.output):
-        value.ClearField("metadata_props")
-    for function in model.functions:
-        for node in (function, *function.node):
-            node.ClearField("metadata_props")
-            node.ClearField("doc_string")
-    model.producer_name, model.producer_version = "gesso", graph.about.gesso
-    model.graph.name = graph.about.name
-    for key, value in graph.about.texts().items():
-        model.metadata_props.add(key=key, value=value)
 
 
 def runner(content: bytes, graph: Graph) -> Run:

@@ -14,7 +14,7 @@ import numpy as np
 from gesso.exported import PREFIX
 from gesso.exporting.checking import Run, check, score
 from gesso.exporting.graph import Graph, graphs
-from gesso.exporting.onnx import as_onnx, needed, quiet
+from gesso.exporting.onnx import converted, needed, quiet
 from gesso.exporting.placing import places, write_all
 from gesso.exporting.source import Options, Source
 
@@ -44,7 +44,7 @@ def _convert(graph: Graph, source: Source, xml: Path, half: bool) -> None:
     import openvino
 
     file = xml.with_suffix(".onnx")
-    file.write_bytes(as_onnx(graph, source))
+    file.write_bytes(converted(graph, source).SerializeToString())
     with quiet():
         model: Any = openvino.convert_model(file)
     for key, value in graph.about.texts().items():

@@ -16,7 +16,6 @@ from gesso.data.ahead import ahead
 from gesso.data.batches import normalize
 from gesso.data.decoding import MAX_PIXELS
 from gesso.data.fits import scored_fit
-from gesso.data.folders import list_images
 from gesso.data.images import read_image
 from gesso.devices import Choice
 from gesso.engine.launch import ready_model
@@ -24,6 +23,7 @@ from gesso.engine.runs import read_recipe
 from gesso.engine.state import find_checkpoint, load_for_use
 from gesso.errors import BadImage, UsageError, spelling
 from gesso.models.base import Model, using
+from gesso.predicting.jobs import pictures
 from gesso.predicting.uses import other_use
 from gesso.progress import say
 from gesso.recipe import ClassData, ClassificationRecipe, Precision
@@ -68,16 +68,6 @@ def classify_folder(
 
 def _told(choice: Choice[Any]) -> str:
     return f"{choice.value} ({choice.reason})"
-
-
-def pictures(inputs: Path) -> list[Path]:
-    """`inputs`, a picture, or those of a folder and its sub-folders, in natural order. UsageError for none."""
-    if not inputs.exists():
-        raise UsageError(f"{inputs}: there is no such picture or folder")
-    paths = list_images(inputs)[0] if inputs.is_dir() else [inputs]
-    if not paths:
-        raise UsageError(f"{inputs}: no pictures in this folder or its sub-folders")
-    return paths
 
 
 def _records(

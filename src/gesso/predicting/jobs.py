@@ -1,4 +1,4 @@
-"""Which pictures are to be translated, and where their results go. No package but numpy and Pillow is needed here."""
+"""Which pictures are meant, and where their results go. No package but numpy and Pillow is needed here."""
 
 import os
 from collections import Counter
@@ -24,6 +24,16 @@ class Job:
     def channels(self) -> dict[int, tuple[int, ...]]:
         """Channels that the target's format can hold, by bytes a sample."""
         return WRITABLE[SUFFIXES[self.target.suffix.lower()]]
+
+
+def pictures(inputs: Path) -> list[Path]:
+    """`inputs`, a picture, or those of a folder and its sub-folders, in natural order. UsageError for none."""
+    if not inputs.exists():
+        raise UsageError(f"{inputs}: there is no such picture or folder")
+    paths = list_images(inputs)[0] if inputs.is_dir() else [inputs]
+    if not paths:
+        raise UsageError(f"{inputs}: no pictures in this folder or its sub-folders")
+    return paths
 
 
 def find_jobs(inputs: Path, out: Path, suffix: str, existing: str) -> tuple[list[Job], int]:

@@ -21,22 +21,20 @@ from gesso.engine import checkpoint as checkpoints
 from gesso.engine.checkpoint import Checkpoint
 from gesso.engine.launch import Choices, ready_model
 from gesso.engine.runs import read_recipe
-from gesso.engine.sheets import GAP, grid
+from gesso.engine.sheets import grid
 from gesso.engine.state import find_checkpoint, load_for_use
 from gesso.errors import CheckpointError, UsageError
 from gesso.files import disk_errors, write_atomically
 from gesso.models.base import using
 from gesso.models.generation import Generator
 from gesso.models.latents import latents
+from gesso.predicting.outputs import check_file, check_size
 from gesso.predicting.uses import other_use
 from gesso.progress import Bar, say
 from gesso.recipe import GenerationRecipe, Precision
 
 BATCH = 64
 WALK_MS, PROGRESS_MS, LAST_MS = 50, 250, 1500
-LARGEST = 100_000_000
-"""Pixels of the largest picture that is made: what gesso reads back without being told to."""
-WEBP_SIDE = 16383
 CAPTION = 14
 PALETTE_PIXELS = 2**15
 """Pixels of a film, from all its frames, from which its colours are chosen."""
@@ -146,8 +144,8 @@ def path_through(points: Tensor, frames: int) -> Tensor:
 
 def _grid(task: Task) -> str:
     columns = task.columns or math.ceil(math.sqrt(task.count))
-    _check_file(task.out, STILL, "grid")
-    _check_size(task, task.count, columns)
+    check_file(task.out, STILL, "grid")
+    check_size(task.out, task.size, task.count, columns)
     task.begin()
     write_image(task.out, _sheet(task.images(task.noise()), columns))
     return f"{_plural(task.count, 'image')} of {task.size}x{task.size} pixels"
@@ -173,7 +171,7 @@ def _files(task: Task) -> str:
 
 
 def _walk(task: Task) -> str:
-    _check_file(task.out, (*FILM, ".png"), "walk")
+    check_file(task.out, (*FILM, ".png"), "walk")
     if task.count < 2:
         raise UsageError(f"--count {task.count}: a walk goes through 2 points or more")
     if task.frames < task.count:
@@ -183,9 +181,9 @@ def _walk(task: Task) -> str:
     still = task.out.suffix.lower() == ".png"
     columns = task.columns or task.frames
     if still:
-        _check_size(task, task.frames, columns)
+        check_size(task.out, task.size, task.frames, columns)
     else:
-        _check_size(task, 1, 1, task.frames)
+        check_size(task.out, task.size, 1, 1, task.frames)
     task.begin()
     made = task.images(path_through(task.noise(), task.frames))
     if still:
@@ -196,7 +194,7 @@ def _walk(task: Task) -> str:
 
 
 def _progress(task: Task) -> str:
-    _check_file(task.out, FILM, "progress")
+    check_file(task.out, FILM, "progress")
     columns = task.columns or math.ceil(math.sqrt(task.count))
     there = checkpoints.list_checkpoints(task.run)
     if len(there) < 2:
@@ -205,7 +203,7 @@ def _progress(task: Task) -> str:
             "those that it deleted are gone, so train another run with --checkpoints.keep 0, or choose --kind walk"
         )
     chosen = [there[i] for i in np.linspace(0, len(there) - 1, min(task.frames, len(there))).round().astype(int)]
-    _check_size(task, task.count, columns, len(chosen))
+    check_size(task.out, task.size, task.count, columns, len(chosen))
     task.begin()
     noise = task.noise()
     pictures: list[np.ndarray] = []
@@ -252,27 +250,6 @@ def _captioned(pictures: list[np.ndarray], texts: list[str]) -> list[Image.Image
         ImageDraw.Draw(canvas).text((2, height + 1), text, fill="black", font=font)
         canvases.append(canvas)
     return canvases
-
-
-def _check_file(out: Path, suffixes: tuple[str, ...], kind: str) -> None:
-    """Room for the file `out`; UsageError where its suffix does not fit, or something is there."""
-    if out.suffix.lower() not in suffixes:
-        raise UsageError(f"--out {out}: a {kind} is written as {', '.join(suffixes)}; name such a file")
-    if out.exists():
-        raise UsageError(f"--out {out}: is there already; name another file")
-    with disk_errors(out.parent):
-        out.parent.mkdir(parents=True, exist_ok=True)
-
-
-def _check_size(task: Task, count: int, columns: int, frames: int = 1) -> None:
-    """UsageError where `count` images in `columns` columns would be too many pixels, for memory or for the format."""
-    columns = min(columns, count)
-    wide, high = (n * (task.size + GAP) for n in (columns, -(-count // columns)))
-    size = f"{wide}x{high} pixels" + (f" in {frames} frames" if frames > 1 else "")
-    if wide * high * frames > LARGEST:
-        raise UsageError(f"--out {task.out}: would have {size}; make fewer images, or use --kind files")
-    if task.out.suffix.lower() == ".webp" and max(wide, high) > WEBP_SIDE:
-        raise UsageError(f"--out {task.out}: would have {size}, and WebP {WEBP_SIDE} at most; use another format")
 
 
 def _write_film(out: Path, frames: list[Image.Image], milliseconds: list[int]) -> None:
