@@ -36,6 +36,7 @@ def recipe_of(name: str, root: Path, accumulate: int, **changes: object) -> Reci
 
 
 def ready(recipe: Recipe) -> Model:
+    torch.manual_seed(0)  # of a student's teacher, whose weights are not drawn by `initialize`
     model = build_model(recipe)
     model.initialize(0)
     model.make_optimizers(fused=False)
