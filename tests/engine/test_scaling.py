@@ -168,7 +168,7 @@ def test_a_loss_that_is_not_finite_is_a_fault_where_running_statistics_are_spoil
 
 
 def test_fp16_needs_the_guard(pairs: Path) -> None:
-    with pytest.raises(UsageError, match="--precision fp16 --guard.no-enabled"):
+    with pytest.raises(UsageError, match=r"--precision fp16 --guard\.no-enabled"):
         toy("pix2pix", pairs, precision="fp16", guard=Limits(enabled=False)).checked()
 
 

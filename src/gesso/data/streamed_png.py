@@ -135,7 +135,7 @@ class PngRows(Rows):
         small = b"".join(
             [
                 SIGNATURE + chunk(b"IHDR", struct.pack(">II", width, len(rows)) + kind) + explained,
-                chunk(b"IDAT", zlib.compress(rows, 0)) + chunk(b"IEND", b""),
+                chunk(b"IDAT", zlib.compress(rows.data, 0)) + chunk(b"IEND", b""),
             ]
         )
         return read_image_bytes(str(self.path), small, channels, 8 * rows.size)
@@ -171,6 +171,6 @@ def write_png(
         filtered = np.full((len(plain), 1 + plain.shape[1]), UP, np.uint8)
         filtered[:, 1:] = plain - np.concatenate([above, plain[:-1]])
         above = plain[-1:]
-        if data := deflater.compress(filtered):
+        if data := deflater.compress(filtered.data):
             file.write(chunk(b"IDAT", data))
     file.write(chunk(b"IDAT", deflater.flush()) + chunk(b"IEND", b""))
