@@ -31,6 +31,7 @@ from gesso.commands.prepare import COMMANDS as PREPARATIONS
 from gesso.data.images import fit
 from gesso.data.store import evaluation_fit, training_fit
 from gesso.data.synth import write_unpaired
+from gesso.predicting.alone import COMMANDS as ALONE_COMMANDS
 from gesso.recipe import BUILTIN_STREETS, TranslationData
 from gesso.recipes import RECIPES
 from gesso.restoring import flat
@@ -75,6 +76,8 @@ def shrunk(command: list[str]) -> list[str]:
     What it does, to which data and to which run, stays. So do losses, schedules, layouts and preprocessing.
     """
     match command[1:3]:
+        case [_, model] if model.endswith(".onnx"):  # an exported model, which is as small as its run was
+            small = ""
         case ["train", name]:
             steps = "--steps-per-epoch 3" if "--steps-per-epoch" in command else ""
             small = f"{TRAINING} {SMALL[RECIPES[name]().model]} {ALONE} {steps}"
@@ -197,6 +200,7 @@ def known_flags() -> set[str]:
     pages = [["gesso", "train", name, "--help"] for name in RECIPES]
     pages += [["gesso", name, "--help"] for name in all_commands() if name not in ("train", "data", "bench")]
     pages += [["gesso", "data", name, "--help"] for name in DATA_COMMANDS]
+    pages += [["gesso", name, "model.onnx", "--help"] for name in ALONE_COMMANDS]
     pages += [["gesso", "bench", name, "--help"] for name in BENCH_COMMANDS]
     pages += [["gesso", "data", "prepare", name, "--help"] for name in PREPARATIONS]
     with pytest.MonkeyPatch.context() as patch:
