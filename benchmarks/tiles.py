@@ -153,10 +153,11 @@ def translator(way: type[TiledTranslator], run: Path, tile: int, overlap: int) -
     )
 
 
-def step(made: np.ndarray, axis: Axis) -> float:
-    """Mean difference of the columns of H×W×C on both sides of where two tiles meet, over that near it."""
+def step(made: np.ndarray, axis: Axis, beside: int = 0) -> float:
+    """Mean difference of columns of H×W×C on both sides of where two tiles meet, or so many pixels beside that, over
+    that near it."""
     differences = np.abs(np.diff(made.astype(np.float32), axis=1)).mean((0, 2))
-    seams = [(a + axis.side + b) // 2 - 1 for a, b in zip(axis.starts, axis.starts[1:], strict=False)]
+    seams = [(a + axis.side + b) // 2 - 1 + beside for a, b in zip(axis.starts, axis.starts[1:], strict=False)]
     near = [seam + k for seam in seams for k in range(-NEAR, NEAR + 1) if k]
     return float(differences[seams].mean() / differences[near].mean())
 
@@ -215,8 +216,11 @@ def giant(run: Path, size: int, tile: int, overlap: int) -> None:
         axis = translator(TiledTranslator, run, tile, overlap)._axis(size)
         with open_rows(out / "a.tif", 3, size * size) as rows:
             tops = range(0, size - 512, max(512, size // 16))
-            seams = [step(rows.read(top, top + 512), axis) for top in tops]
-        print(f"step at seams over the step near them: {np.mean(seams):.3f}")
+            bands = (rows.read(top, top + 512) for top in tops)
+            steps = [[step(band, axis, beside) for beside in (0, -100, -50, 50, 100)] for band in bands]
+        at, *elsewhere = np.mean(steps, axis=0)
+        told = ", ".join(f"{ratio:.3f}" for ratio in elsewhere)
+        print(f"step at seams over the step near them: {at:.3f}; elsewhere: {told}")
 
 
 def main() -> None:

@@ -216,7 +216,7 @@ def test_picture_that_needs_more_memory_than_is_free_is_named_and_not_tried(
     done = translate(resnet, photos(tmp_path / "in", [(64, 64), (400, 400), (32, 32)]), tmp_path / "out")
     assert done.written == 2
     (error,) = done.bad
-    assert error.path.name == "01_400x400.png" and "use --resize" in error.reason
+    assert error.path.name == "01_400x400.png" and "use --tile 512, or to shrink it --resize" in error.reason
 
 
 def test_no_more_pictures_share_a_batch_than_fit_into_memory(

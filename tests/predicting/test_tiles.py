@@ -16,7 +16,7 @@ from conftest import toy
 from gesso.data.images import read_image, write_image
 from gesso.devices import facts
 from gesso.errors import DiskError, UsageError
-from gesso.predicting import folder, tiles
+from gesso.predicting import tiles
 from gesso.recipe import Recipe
 
 TILED: dict[str, Any] = {"tile": 64, "overlap": 40}
@@ -220,17 +220,6 @@ def test_tiles_that_do_not_fit_into_memory_are_named(
     monkeypatch.setattr(tiles, "facts", poor)
     done = translate(resnet, photos(tmp_path / "in", [(90, 200)]), tmp_path / "out", **TILED)
     assert "tiles of 64x64 pixels" in done.bad[0].reason and "use a smaller --tile" in done.bad[0].reason
-
-
-def test_what_does_not_fit_in_one_go_is_told_of_tiles(
-    resnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def poor(device: torch.device) -> Any:
-        return dataclasses.replace(facts(device), free_memory=lambda _: 2_000_000)
-
-    monkeypatch.setattr(folder, "facts", poor)
-    done = translate(resnet, photos(tmp_path / "in", [(400, 400)]), tmp_path / "out")
-    assert "use --tile 512, or" in done.bad[0].reason
 
 
 def test_the_limit_of_pixels_stays(gesso: Gesso, resnet: Path, tmp_path: Path) -> None:
