@@ -72,7 +72,8 @@ def compare(
     last = contenders[-1].recipe
     for each in contenders:
         _check_like(each, last)
-    rows, protocol = [], ""
+    models: list[Translator] = []
+    rows: list[dict[str, Any]] = []
     for each in contenders:
         recipe = dataclasses.replace(each.recipe, data=last.data, evaluation=last.evaluation)
         model, choices = ready_model(recipe, device, cast(Precision, precision), world)
@@ -83,16 +84,21 @@ def compare(
         scores = (known or {}).get(each.name)
         if scores is None:
             scores = judge.rows(choices.device.value, shard=shard_of(world))
-        cost = _cost(model, each, choices.device.value) if world.main else {}
+        cost = _cost(model, each)
         rows.append({"model": each.name, **cost, "scores": judge.headline(scores)})
-        protocol = _protocol(last, choices, judge.split)
+        models.append(model)
+    if world.main:
+        for row, ms in zip(rows, _milliseconds(models, choices.device.value), strict=True):
+            row["ms"] = ms
+    rows = world.from_main(rows)
+    protocol = _protocol(last, choices, judge.split)
     return {"rows": rows, "protocol": protocol, "preferred": judge.preferred, "higher": judge.scored}
 
 
 def _protocol(recipe: TranslationRecipe, choices: Choices, split: str) -> str:
     side, device = recipe.data.crop_size, choices.device.value
     return (
-        f"cost: of one generator, for one image of {side}×{side} px; ms: median of {TIMED} passes, eager, "
+        f"cost: of one generator, for one image of {side}×{side} px; ms: median of {TIMED} passes in turn, eager, "
         f"{choices.precision.value} on {facts(device).describe(device)}; scores: split {split}"
     )
 
@@ -116,8 +122,8 @@ def _directions(recipe: TranslationRecipe) -> str:
     return recipe.direction if isinstance(recipe, Pix2PixRecipe) else "both ways"
 
 
-def _cost(model: Translator, each: Contender, device: torch.device) -> dict[str, float]:
-    """Of the generator of the first direction: parameters, multiply-accumulates, milliseconds, bytes of its file."""
+def _cost(model: Translator, each: Contender) -> dict[str, float]:
+    """Of the generator of the first direction: parameters, multiply-accumulates, bytes of its file."""
     translation = next(iter(model.translations.values()))
     network, name = model.networks[translation.network], translation.network
     key = name + AVERAGED if name + AVERAGED in each.found.weights else name
@@ -125,28 +131,29 @@ def _cost(model: Translator, each: Contender, device: torch.device) -> dict[str,
     return {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "macs": macs(network, image),
-        "ms": 1000 * _seconds(model, name, image.shape, device),
         "bytes": (each.found.path / f"{key}.safetensors").stat().st_size,
     }
 
 
-def _seconds(model: Translator, name: str, shape: torch.Size, device: torch.device) -> float:
-    """The median time that network `name` takes for one image of `shape`."""
-    image = (torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2 - 1).to(device)
-    row, taken = facts(device), []
+def _milliseconds(models: list[Translator], device: torch.device) -> list[float]:
+    """The median time that the generator of each takes for one image. They take turns, so that a machine whose speed
+    drifts, or that has other work, slows all of them."""
+    row, taken = facts(device), [list[float]() for _ in models]
     began = time.perf_counter()
-    with using({name: model.networks[name]}, model.mode):
-        for number in range(WARM_UP + TIMED):
-            row.synchronize(device)
-            start = time.perf_counter()
-            model.networks[name](image)
-            row.synchronize(device)
-            end = time.perf_counter()
-            if number >= WARM_UP or end - began > LONGEST:
-                taken.append(end - start)
-            if end - began > LONGEST:
-                break
-    return statistics.median(taken)
+    for turn in range(WARM_UP + TIMED):
+        for model, times in zip(models, taken, strict=True):
+            name = next(iter(model.translations.values())).network
+            shape, rng = model.inputs()[name].shape, torch.Generator().manual_seed(0)
+            image = (torch.rand(shape, generator=rng) * 2 - 1).to(device)
+            with using({name: model.networks[name]}, model.mode):
+                row.synchronize(device)
+                start = time.perf_counter()
+                model.networks[name](image)
+                row.synchronize(device)
+                times.append(1000 * (time.perf_counter() - start))
+        if turn >= WARM_UP and time.perf_counter() - began > LONGEST:
+            break
+    return [statistics.median(times[WARM_UP:]) for times in taken]
 
 
 def beside_teacher(
