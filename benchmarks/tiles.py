@@ -1,12 +1,16 @@
 """Pictures in tiles: how near they come to the picture in one go, whether seams show, and what memory they take.
 
     python benchmarks/tiles.py compare --run runs/NAME
+    python benchmarks/tiles.py statistics --run runs/NAME --size 2048
     python benchmarks/tiles.py giant --run runs/NAME --size 20000
 
 compare: a street is translated in one go, and in tiles with each of several ways to normalise them. Told are the mean
 difference to the picture in one go in grey levels; the largest shift of brightness that a tile has; and the step at
 seams: how far pixels on both sides of where two tiles meet differ, over how far those near it do, in shares of the same
 in the picture in one go (1: no seam).
+
+statistics: how far pieces of a picture made of streets come out from what they are by exact statistics, with those of
+ever smaller thumbnails and of ever more crops.
 
 giant: a picture made of streets is written to a temporary folder and translated by `gesso translate --tile` in a
 process of its own, whose peak memory is told. Without --run, a small generator that has learned nothing is taken.
@@ -33,6 +37,7 @@ from gesso.engine import checkpoint
 from gesso.engine.runs import read_recipe
 from gesso.engine.state import find_checkpoint, load_for_use, weights_of
 from gesso.models import build_model
+from gesso.models.base import using
 from gesso.models.translation import Translator
 from gesso.predicting import tiles
 from gesso.predicting.folder import LAYERS_ALIVE, PICTURES_ALIVE, translate_folder
@@ -186,10 +191,46 @@ def compare(run: Path, size: int, tile: int, overlap: int, scene: int) -> None:
             )
 
 
-def streets(size: int) -> Iterator[np.ndarray]:
-    """The rows of a square picture made of twelve streets in changing order."""
-    side, rng = 1000, np.random.default_rng(0)
-    scenes = [render(0, i, side, side).colour for i in range(12)]
+def statistics(run: Path, size: int) -> None:
+    worker = translator(TiledTranslator, run, 512, 64)
+    print(f"{'statistics of':18} {'label maps':>16} {'photos':>16}   (difference, shift of brightness)")
+    told: dict[str, list[str]] = {}
+    for labels in (True, False):
+        picture = np.concatenate(list(streets(size, 512, labels)))
+        spots = [(int(y), int(x)) for y, x in np.random.default_rng(1).integers(0, (size - 256) // 4, (12, 2)) * 4]
+
+        def pieces() -> Tensor:
+            cut = [picture[y : y + 256, x : x + 256] for y, x in spots]  # noqa: B023 - called in the same round
+            return worker._through(cut, spots) * 127.5  # noqa: B023
+
+        def tell(name: str) -> None:
+            shift = pieces() - exact  # noqa: B023
+            figures = f"{float(shift.abs().mean()):8.2f} {float(shift.mean((0, 2, 3)).abs().max()):7.2f}"
+            told.setdefault(name, []).append(figures)
+
+        with using({"": worker._network}, worker._mode):
+            worker._whole.begin()
+            worker._through([picture], [(0, 0)])
+            exact = pieces()
+            for shrunk in (2, 4, 8, 16):
+                worker._whole.begin()
+                worker._through([resize(picture, size // shrunk, size // shrunk)], [(0, 0)])
+                tell(f"thumbnail, 1/{shrunk}")
+            for side in (32, 64, 128):
+                for pixels in (2**16, 2**18, 2**20):
+                    places = tiles.scattered((size, size), (side, side), pixels // side**2, 4)
+                    worker._whole.begin(crops=True)
+                    worker._through([picture[y : y + side, x : x + side] for y, x in places], places)
+                    tell(f"{len(places)} crops of {side}")
+    for name, figures in told.items():
+        print(f"{name:18} {' '.join(figures)}")
+
+
+def streets(size: int, side: int = 1000, labels: bool = True) -> Iterator[np.ndarray]:
+    """The rows of a square picture made of twelve streets, each `side` pixels wide, in changing order."""
+    rng = np.random.default_rng(0)
+    drawn = [render(0, i, side, side) for i in range(12)]
+    scenes = [scene.colour if labels else scene.photo for scene in drawn]
     for top in range(0, size, side):
         band = np.concatenate([scenes[i] for i in rng.integers(0, len(scenes), -(-size // side))], axis=1)
         yield band[: size - top, :size]
@@ -225,7 +266,7 @@ def giant(run: Path, size: int, tile: int, overlap: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("compare", "giant"))
+    parser.add_argument("what", choices=("compare", "statistics", "giant"))
     parser.add_argument("--run", type=Path, help="of a translator of colour pictures")
     parser.add_argument("--size", type=int, default=1536, help="sides of the picture (%(default)s)")
     parser.add_argument("--tile", type=int, default=512)
@@ -236,6 +277,8 @@ def main() -> None:
         run = chosen.run or untrained(Path(folder, "run"))
         if chosen.what == "compare":
             compare(run, chosen.size, chosen.tile, chosen.overlap, chosen.scene)
+        elif chosen.what == "statistics":
+            statistics(run, chosen.size)
         else:
             giant(run, chosen.size, chosen.tile, chosen.overlap)
 
