@@ -87,6 +87,8 @@ class Exported:
                 text = texts[PREFIX + field.name]
                 values[field.name] = text if field.type in (str, "str") or field.name == "kind" else json.loads(text)
             found: Exported = restore(Exported, values)
+            if min(value for value in values.values() if isinstance(value, int)) < 0:
+                raise ValueError
         except (KeyError, ValueError, TypeError, RecursionError):
             raise CheckpointError(f"{path}: {NOT_OURS}") from None
         return found

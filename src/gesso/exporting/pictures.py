@@ -58,7 +58,8 @@ def _of_run(source: Source, direction: str, count: int) -> Tried:
     if data_of_classes.synthetic or is_shards(data_of_classes.root):  # a shard would be fetched whole for a few images
         return _streets(source, direction, count)
     splits = class_splits(data_of_classes)
-    split = next(name for name in ("test", data_of_classes.evaluate_split, *splits) if name in splits)
+    wanted = ("test", data_of_classes.evaluate_split, *splits)
+    split = next((name for name in wanted if name in splits), data_of_classes.evaluate_split)
     return _single(open_classes(data_of_classes, split), ROLE, scored_fit(data_of_classes), count)
 
 
