@@ -191,6 +191,18 @@ def fault_once(monkeypatch: pytest.MonkeyPatch, look: int) -> None:
     monkeypatch.setattr(Guard, "look", lambda self: Fault("a fault") if next(looks) == look else None)
 
 
+def test_a_run_that_got_past_the_place_may_go_back_again(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter(range(1000))
+    monkeypatch.setattr(Guard, "look", lambda self: Fault("a fault") if next(looks) in (8, 18) else None)
+    run = train(toy("pix2pix", pairs, guard=Limits(returns=1)), runs=tmp_path, name="run")
+    assert run.finished
+    back = [note for note in notes(run.path) if note.startswith("diverged")]
+    assert [note[-15:] for note in back] == ["(return 1 of 1)"] * 2
+    assert checkpoint.find(run.path, "latest", say).progress["returns"] == 2
+
+
 def test_a_line_of_the_log_after_a_return_tells_nothing_of_what_was_before(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

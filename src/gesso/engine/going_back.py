@@ -15,17 +15,19 @@ def go_back(s: Session, fault: Fault) -> int:
     A checkpoint that the run went back to before, to diverge again, is not taken to be good: the one before it is.
     """
     told = f"diverged: {fault.reason}"
-    if s.returns >= s.recipe.guard.returns:
-        s.narrator.note(s.images, f"{told}; stopped after going back {s.returns} times")
+    if s.in_a_row >= s.recipe.guard.returns:
+        s.narrator.note(s.images, f"{told}; stopped after going back {s.in_a_row} times")
         if s.world.main:
             write_report(s.run)
         kept = "its last checkpoint is kept" if s.initial is None else "it never came to a checkpoint"
         raise DivergenceError(
-            f"{s.run} {told}, after going back {s.returns} times; {kept}; train again, under another --name or with "
+            f"{s.run} {told}, after going back {s.in_a_row} times; {kept}; train again, under another --name or with "
             "--overwrite, at a lower learning rate, with --guard.rate-factor 0.5, another --seed, or "
             "--optimizer.clip-norm 1"
         )
     s.returns += 1
+    s.in_a_row += 1
+    s.diverged_at = s.images
     with s.world.main_first():
         found = _good(s) if s.initial is None else None
         if s.world.main and found:
@@ -45,7 +47,7 @@ def go_back(s: Session, fault: Fault) -> int:
     s.narrator.note(
         s.images,
         f"{told}, noticed at {noticed} images; back to {s.images} with another order of the data{lower} "
-        f"(return {s.returns} of {s.recipe.guard.returns})",
+        f"(return {s.in_a_row} of {s.recipe.guard.returns})",
     )
     return s.images
 

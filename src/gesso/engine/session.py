@@ -49,6 +49,8 @@ class Session:
     saved_at   `images` at the last checkpoint, -1 before the first
     best       the best score so far: name, value, images
     returns    times that the run diverged and went back
+    in_a_row   how many of them since a checkpoint was further on than the place of the newest
+    diverged_at  `images` at that place, -1 where there is none
     initial    what it goes back to before the first checkpoint; None after that
     gone_back_to  `images` at the newest return, -1 before any
     """
@@ -72,6 +74,8 @@ class Session:
     returns: int
     initial: Start | None
     began: float
+    in_a_row: int = 0
+    diverged_at: int = -1
     gone_back_to: int = -1
 
     @property
@@ -183,6 +187,8 @@ def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) ->
         returns=returns,
         initial=None if found else _start(model, average),
         began=began,
+        in_a_row=found.progress.get("in_a_row", 0) if found else 0,
+        diverged_at=found.progress.get("diverged_at", -1) if found else -1,
     )
 
 

@@ -205,6 +205,8 @@ def _draw_sheet(s: Session) -> None:
 
 def _save(s: Session) -> None:
     s.saved_at, s.initial = s.images, None
+    if s.images > s.diverged_at:
+        s.in_a_row = 0
     training = state.training_of(s.model, s.guard, s.world)
     if not s.world.main:
         return
@@ -214,7 +216,13 @@ def _save(s: Session) -> None:
         s.recipe.model,
         state.weights_of(s.model, s.average),
         training,
-        {"best": s.best, "processes": s.world.size, "returns": s.returns},
+        {
+            "best": s.best,
+            "processes": s.world.size,
+            "returns": s.returns,
+            "in_a_row": s.in_a_row,
+            "diverged_at": s.diverged_at,
+        },
         s.recipe.to_json(),
     )
     if s.best.get("images") == s.images:

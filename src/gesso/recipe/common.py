@@ -119,7 +119,7 @@ class Guard:
     discards: int = 20
     """Discarded steps among the last 100 that are borne before the run goes back to its last good checkpoint."""
     returns: int = 3
-    """Times that the run goes back, each with another order of the data, before it stops with a diagnosis."""
+    """Times in a row that the run goes back, each with another order of the data, before it stops with a diagnosis."""
     rate_factor: float = 1.0
     """Multiplier of the learning rates with each return, such as 0.5."""
 
