@@ -25,7 +25,7 @@ def commands() -> dict[str, Callable[[Sequence[str]], int]]:
     """
     from gesso.commands.bench import bench
     from gesso.commands.data import data
-    from gesso.commands.ship import export
+    from gesso.commands.ship import export, import_
     from gesso.commands.train import demo, evaluate, resume, train
     from gesso.commands.use import classify, compare_dumps, compare_models, doctor, sample, translate
 
@@ -36,6 +36,7 @@ def commands() -> dict[str, Callable[[Sequence[str]], int]]:
         "translate": translate,
         "sample": sample,
         "classify": classify,
+        "import": import_,
         "export": export,
         "data": data,
         "bench": bench,
@@ -51,7 +52,7 @@ def _help() -> str:
 
     return (
         f"gesso {gesso.__version__}: reference models of images that train, resume, score and ship\n\n"
-        f"usage: gesso COMMAND [OPTIONS]\n\n{listed(commands())}\n\n"
+        f"usage: gesso COMMAND [OPTIONS]\n\n{listed(_installed('--help'))}\n\n"
         "gesso COMMAND --help shows a command's options, their defaults and an example.\n\n"
         "Example: gesso train pix2pix --data.root datasets/facades --direction BtoA"
     )
@@ -97,10 +98,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exit_code(error)
 
 
-def _command(name: str) -> Callable[[Sequence[str]], int]:
-    """The command called `name`. UsageError where there is none, or where what all commands need is not installed."""
+def _installed(name: str) -> dict[str, Callable[[Sequence[str]], int]]:
+    """Every command, of which `name` was asked for. UsageError where what they all need is not installed."""
     try:
-        there = commands()
+        return commands()
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "gesso":  # what is missing is ours
             raise
@@ -108,6 +109,11 @@ def _command(name: str) -> Callable[[Sequence[str]], int]:
             f"gesso {name} needs {error.name}, which is not installed: pip install gesso; without it, only models that "
             f"were exported to .onnx are used: gesso {', '.join(alone.COMMANDS)}"
         ) from None
+
+
+def _command(name: str) -> Callable[[Sequence[str]], int]:
+    """The command called `name`. UsageError where there is none."""
+    there = _installed(name)
     if name not in there:
         from gesso.recipes import RECIPES
 

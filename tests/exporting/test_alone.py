@@ -93,10 +93,11 @@ def test_classifies_as_torch_does(exported: dict[str, Path], runs: dict[str, Pat
     assert done.stdout.splitlines() == gesso("classify", runs["densenet"], photos).out
 
 
-def test_other_commands_say_what_is_missing() -> None:
-    done = alone_run("doctor")
+@pytest.mark.parametrize("word", ["doctor", "--help"])
+def test_other_commands_say_what_is_missing(word: str) -> None:
+    done = alone_run(word)
     assert done.returncode == 2
-    assert done.stderr.startswith("gesso: gesso doctor needs tyro, which is not installed: pip install gesso;")
+    assert done.stderr.startswith(f"gesso: gesso {word} needs tyro, which is not installed: pip install gesso;")
 
 
 @pytest.mark.parametrize(
