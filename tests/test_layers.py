@@ -19,7 +19,7 @@ LAYERS = (
     ("__init__",),
     ("launched",),
     ("errors", "progress", "restoring"),
-    ("files",),
+    ("files", "exported"),
     ("recipe",),
     ("recipes",),
     ("devices",),
