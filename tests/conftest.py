@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,13 @@ from gesso.engine.teaching import adopted
 from gesso.models import build_model
 from gesso.recipe import Checkpoints, Recipe, Tracking, TranslationData
 from gesso.recipes import RECIPES
+
+
+def pytest_configure() -> None:
+    """A shell that started the tests in the background has interrupts ignored, which every process inherits that the
+    tests start, and interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

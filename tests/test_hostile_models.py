@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile import refused_and_taken, write_hostile_files
+from hostile import by_own_flag, refused_and_taken, write_hostile_files
 from judged import Means, saved
 from PIL import Image
 
@@ -150,7 +150,7 @@ def test_classify_answers_for_each_good_picture_and_names_each_bad_one(worst: Wo
     told = done.said["classify"]
     assert told.code == 2
     records = {Path(record["file"]).name: record for record in map(json.loads, told.out)}
-    assert {name: record["error"] for name, record in records.items() if "error" in record} == worst.bad
+    assert {name: record["error"] for name, record in records.items() if "error" in record} == by_own_flag(worst.bad)
     assert sorted(name for name, record in records.items() if "classes" in record) == sorted(worst.good)
     for name in worst.good:
         assert sum(found["score"] for found in records[name]["classes"]) == pytest.approx(1, abs=1e-5)
@@ -160,7 +160,7 @@ def test_check_names_each_bad_sample_of_shards_and_no_other(worst: Worst, done: 
     told = done.said["check"]
     assert told.code == 2
     named = [match.groups() for line in told.out if (match := re.match(r"bad +(.+?\.tar):(.+?): (.+)", line))]
-    stems = {Path(name).stem: reason for name, reason in worst.bad.items() if name in worst.packed}
+    stems = {Path(name).stem: reason for name, reason in by_own_flag(worst.bad).items() if name in worst.packed}
     train = {key: reason for path, key, reason in named if path.endswith("train-000000.tar")}
     assert train == stems
     assert all(stems[key] == reason for _, key, reason in named)

@@ -59,9 +59,11 @@ def open_generation_judge(model: Generator, split: str, say: Say) -> "Generation
     store = _read(model, source, made, say)
     if made <= available:
         made = store.source.counts[ROLE]  # unreadable ones are left out where the recipe says so
+    enough_images(evaluation.metrics, store.source.counts[ROLE], f"{data.root}, split {name}")
     baseline = _read(model, train, made, say) if train else None
-    readable = min(each.source.counts[ROLE] for each in (store, baseline) if each)
-    enough_images(evaluation.metrics, readable, f"{data.root}, split {name}")
+    if baseline and baseline.source.counts[ROLE] < max(DISTRIBUTION[each].fewest for each in evaluation.metrics):
+        say(f"{BASELINE}: too few of the first {made} can be read, so they are not scored beside")
+        baseline = None
     return GenerationJudge(model, store, baseline, made, features, say)
 
 
