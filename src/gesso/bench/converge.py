@@ -32,7 +32,7 @@ from gesso.engine.launch import step_flops
 from gesso.engine.locating import located
 from gesso.engine.runlog import Record, read_log
 from gesso.engine.runs import LOG, METRICS, read_environment, read_recipe
-from gesso.errors import DivergenceError, UsageError
+from gesso.errors import INTERRUPTED, DivergenceError, UsageError
 from gesso.files import disk_errors, write_atomically
 from gesso.models import MODELS
 from gesso.models.base import Model
@@ -41,7 +41,6 @@ from gesso.progress import Say
 from gesso.recipe import Recipe, differences
 
 STUDY = "converge.json"
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True)

@@ -68,17 +68,20 @@ class Configuration(NamedTuple):
     @property
     def label(self) -> str:
         """In a few words."""
-        processes = f" × {self.devices}" if self.devices > 1 else ""
-        compiled = " compiled" * self.compiled
         variant = f" {self.variant}" if self.variant else ""
-        return (
-            f"{self.recipe} {self.mode} {self.data} -b {self.batch_size}{processes} {self.precision}{compiled}{variant}"
-        )
+        shape = setting(self.batch_size, self.devices, self.precision, self.compiled)
+        return f"{self.recipe} {self.mode} {self.data} {shape}{variant}"
 
     @property
     def fields(self) -> dict[str, Any]:
         """Those of a result; the work is among its metrics, the variant in its recipe and its environment."""
         return {name: value for name, value in self._asdict().items() if name not in DERIVED}
+
+
+def setting(batch_size: int, devices: int, precision: str, compiled: bool) -> str:
+    """For labels, such as -b 8 × 2 bf16 compiled."""
+    processes = f" × {devices}" if devices > 1 else ""
+    return f"-b {batch_size}{processes} {precision}{' compiled' * compiled}"
 
 
 DERIVED = ("gmacs", "variant")

@@ -20,7 +20,7 @@ from gesso.devices import choose_device, choose_precision, facts
 from gesso.engine.feeding import open_feed
 from gesso.engine.locating import located
 from gesso.engine.runs import source_commit
-from gesso.errors import UsageError
+from gesso.errors import INTERRUPTED, UsageError
 from gesso.models import build_model
 from gesso.progress import Say
 from gesso.recipe import ClassData, Precision, Recipe
@@ -162,7 +162,7 @@ def _measured(job: Job) -> Result | str:
             raise UsageError(error.read_text())
         if path.with_suffix(worker.MEMORY).exists():
             return f"out of memory; use a smaller {job.recipe.smaller}"
-        if code == worker.INTERRUPTED:
+        if code == INTERRUPTED:
             raise KeyboardInterrupt
         if (result := path.with_suffix(worker.RESULT)).exists():
             return Result.from_json(result.read_text())

@@ -31,7 +31,7 @@ import numpy as np
 
 from gesso.bench import bootstrap
 from gesso.bench.matching import matched
-from gesso.bench.results import Configuration, Result
+from gesso.bench.results import Configuration, Result, setting
 from gesso.bench.tables import aligned
 from gesso.engine.figures import digits
 from gesso.recipe.common import HARMLESS
@@ -66,11 +66,9 @@ class Training(NamedTuple):
     @property
     def label(self) -> str:
         """In a few words."""
-        processes = f" × {self.devices}" if self.devices > 1 else ""
-        compiled = " compiled" * self.compiled
         variant = f" {self.variant}" if self.variant else ""
-        shape = f"-b {self.batch_size}{processes} {self.precision}{compiled} -e {self.epochs:g}"
-        return f"{self.recipe} converge {shape}{variant}"
+        shape = setting(self.batch_size, self.devices, self.precision, self.compiled)
+        return f"{self.recipe} converge {shape} -e {self.epochs:g}{variant}"
 
 
 @dataclass(frozen=True)

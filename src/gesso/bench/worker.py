@@ -7,12 +7,11 @@ line of JSON in JOB.result; what went wrong is a line of text in JOB.error, or i
 import sys
 from pathlib import Path
 
-from gesso.errors import GessoError, ProcessError, out_of_memory
+from gesso.errors import INTERRUPTED, GessoError, ProcessError, out_of_memory
 from gesso.files import write_atomically
 
 MODULE = "gesso.bench.worker"
 RESULT, ERROR, MEMORY = ".result", ".error", ".memory"
-INTERRUPTED = 130
 
 
 def main(path: Path) -> int:

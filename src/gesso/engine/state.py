@@ -1,6 +1,7 @@
 """A model's state out of memory and back: for checkpoints, for given weights; and a run's recipe anew."""
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +83,20 @@ def load_for_use(model: Model, found: Checkpoint) -> bool:
     """The checkpoint's networks that are used, averaged ones where it has them, into `model`; whether it had."""
     if found.model != model.config.model:
         raise CheckpointError(f"{found.path}: a checkpoint of {found.model}, not of {model.config.model}")
-    averaged = any(name.endswith(AVERAGED) for name in found.weights)
-    for name in model.used:
-        key = name + AVERAGED if averaged else name
-        if key not in found.weights:
-            raise CheckpointError(f"{found.path}: it has no network {key}")
+    keys = used_keys(found, model.used)
+    for name, key in keys.items():
         load_into(model.networks[name], found.weights[key], f"{found.path}/{key}.safetensors")
-    return averaged
+    return any(key.endswith(AVERAGED) for key in keys.values())
+
+
+def used_keys(found: Checkpoint, used: Sequence[str]) -> dict[str, str]:
+    """Under which names `found` has the networks `used`: the averaged ones', where it has any. CheckpointError names
+    one that it lacks."""
+    suffix = AVERAGED if any(name.endswith(AVERAGED) for name in found.weights) else ""
+    keys = {name: name + suffix for name in used}
+    if missing := [key for key in keys.values() if key not in found.weights]:
+        raise CheckpointError(f"{found.path}: it has no network {missing[0]}")
+    return keys
 
 
 def load_weights(networks: dict[str, nn.Module], found: Checkpoint) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from gesso.engine import checkpoint
 from gesso.engine.checkpoint import Checkpoint, Weights
 from gesso.engine.runs import RECIPE, read_recipe
-from gesso.engine.state import AVERAGED, find_checkpoint, load_into
+from gesso.engine.state import find_checkpoint, load_into, used_keys
 from gesso.errors import CheckpointError, UsageError
 from gesso.files import write_atomically
 from gesso.models import MODELS
@@ -83,13 +83,11 @@ def read_teacher(recipe: DistillRecipe) -> Teacher:
 
 
 def _kept(found: Checkpoint, student: type[Student]) -> Weights:
-    averaged = any(name.endswith(AVERAGED) for name in found.weights)
-    weights: Weights = {}
-    for name in student.used:
-        key = name + AVERAGED if averaged else name
-        if key not in found.weights:
-            raise CheckpointError(f"--teacher {found.path}: it has no network {key}")
-        weights[name] = found.weights[key]
+    try:
+        keys = used_keys(found, student.used)
+    except CheckpointError as error:
+        raise CheckpointError(f"--teacher {error}") from None
+    weights = {name: found.weights[key] for name, key in keys.items()}
     return weights | {name: found.weights[name] for name in student.discriminators if name in found.weights}
 
 

@@ -12,6 +12,7 @@ import dataclasses
 import json
 import math
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -232,7 +233,7 @@ class Recipe:
         return self.steps_per_epoch * self.batch_size * processes or images
 
 
-def positive(flags: dict[str, float]) -> None:
+def positive(flags: Mapping[str, float]) -> None:
     """UsageError names the first flag whose value is not more than 0 and finite."""
     for flag, value in flags.items():
         if not 0 < value < math.inf:

@@ -13,7 +13,7 @@ def sides(flags: dict[str, int], data: Data) -> None:
     """UsageError names the first flag whose value, a side in pixels, is not more than 0 or too long for `data`: for a
     rendered street, or else as a square that has more pixels than an image may have. A small limit of pixels is one of
     the files, which may well be enlarged, so that the limit's default is allowed in any case."""
-    positive({**flags})
+    positive(flags)
     streets = data.root == BUILTIN_STREETS
     most = LARGEST_STREET if streets else math.isqrt(max(data.max_pixels, Data.max_pixels))
     limit = flag("data.max_pixels")
