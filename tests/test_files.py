@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gesso.errors import DiskError
-from gesso.files import disk_errors, shown, write_atomically
+from gesso.files import disk_errors, shown, write_all, write_atomically
 
 
 @contextlib.contextmanager
@@ -44,6 +44,43 @@ def test_disk_that_takes_half_leaves_the_old_file_alone(sync: bool, tmp_path: Pa
     assert str(caught.value).startswith(f"{tmp_path / 'file'} cannot be written: no file may be so large here")
     assert (tmp_path / "file").read_bytes() == b"old"
     assert names(tmp_path) == ["file"]
+
+
+def test_all_that_was_given_is_there(tmp_path: Path) -> None:
+    pairs = {tmp_path / "a": b"new", tmp_path / "below" / "b": b"other"}
+    assert write_all(pairs.items()) == [*pairs]
+    assert [path.read_bytes() for path in pairs] == [b"new", b"other"]
+    assert names(tmp_path / "below") == ["b"]
+
+
+def test_disk_that_refuses_the_second_leaves_what_was_there_of_both(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    write_all([(first, b"old"), (second, b"old")])
+    with disk_that_takes(1000), pytest.raises(DiskError, match="second cannot be written: no file may be so large"):
+        write_all([(first, b"new"), (second, bytes(3000))])
+    assert [first.read_bytes(), second.read_bytes()] == [b"old", b"old"]
+    assert sorted(names(tmp_path)) == ["first", "second"]
+
+
+def test_a_folder_in_the_place_of_the_second_leaves_the_first_as_it_was(tmp_path: Path) -> None:
+    write_all([(tmp_path / "first", b"old")])
+    (tmp_path / "second").mkdir()
+    with pytest.raises(DiskError, match="second cannot be written: a folder stands where a file must be"):
+        write_all([(tmp_path / "first", b"new"), (tmp_path / "second", b"new")])
+    assert (tmp_path / "first").read_bytes() == b"old"
+    assert sorted(names(tmp_path)) == ["first", "second"]
+
+
+def test_contents_that_end_in_an_error_leave_what_was_there(tmp_path: Path) -> None:
+    def contents() -> Iterator[tuple[Path, bytes]]:
+        yield tmp_path / "first", b"new"
+        raise ValueError("ours")
+
+    write_all([(tmp_path / "first", b"old")])
+    with pytest.raises(ValueError, match="ours"):
+        write_all(contents())
+    assert (tmp_path / "first").read_bytes() == b"old"
+    assert names(tmp_path) == ["first"]
 
 
 def test_the_longest_name_can_be_written(tmp_path: Path) -> None:

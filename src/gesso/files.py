@@ -8,7 +8,7 @@ import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +22,7 @@ _MENDS = {
     errno.EPERM: "permission denied; name another folder",
     errno.EEXIST: "a file stands where a folder must be; name another folder",
     errno.ENOTDIR: "a file stands where a folder must be; name another folder",
+    errno.EISDIR: "a folder stands where a file must be; name another file",
     errno.EFBIG: "no file may be so large here; raise the limit (ulimit -f) or name another folder",
 }
 
@@ -61,6 +62,34 @@ def write_atomically(path: Path, content: str | bytes, *, sync: bool = True) -> 
     """`path` holds either what it held or all of `content` (text as UTF-8), as `atomic_file` says."""
     with atomic_file(path, sync=sync) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def write_all(contents: Iterable[tuple[Path, bytes | memoryview]]) -> list[Path]:
+    """Write each content under its path, in folders that are made where they are missing; gives the paths.
+
+    All are on the disk before the first gets its name. So where the disk refuses one of them, or `contents`, of which
+    one at a time is held, ends in an error, what was there stays, and nothing else does. DiskError names the path that
+    was refused.
+    """
+    beside: dict[Path, Path] = {}
+    try:
+        for path, content in contents:
+            with disk_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if path.is_dir():  # known now, and not when others have been renamed
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+                beside[path] = path.with_name(f".{secrets.token_hex(8)}.tmp")
+                with beside[path].open("xb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+        for path, written in beside.items():
+            with disk_errors(path):
+                written.replace(path)
+    finally:
+        for written in beside.values():
+            written.unlink(missing_ok=True)
+    return list(beside)
 
 
 def shown(path: Path | str) -> str:

@@ -17,8 +17,9 @@ from gesso.exported import sealed
 from gesso.exporting.checking import SCORED, Run, as_input, check, score
 from gesso.exporting.graph import Graph, graphs, traced
 from gesso.exporting.pictures import tried_on
-from gesso.exporting.placing import places, write_all
+from gesso.exporting.placing import places
 from gesso.exporting.source import Options, Source
+from gesso.files import write_all
 
 OPSET = 18
 """Of 2022: old enough for all that runs ONNX, and new enough for all that is in the graphs."""
@@ -35,7 +36,7 @@ def export_onnx(source: Source, out: Path, options: Options) -> list[Path]:
         check(run, graph, source, options, path.name)
         if options.precision == "int8":
             score(run, graph, source, path.name)
-    return write_all(contents)
+    return write_all(contents.items())
 
 
 def needed(*modules: str) -> None:

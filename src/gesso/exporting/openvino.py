@@ -15,8 +15,9 @@ from gesso.exported import PREFIX
 from gesso.exporting.checking import Run, check, score
 from gesso.exporting.graph import Graph, graphs
 from gesso.exporting.onnx import converted, needed, quiet
-from gesso.exporting.placing import places, write_all
+from gesso.exporting.placing import places
 from gesso.exporting.source import Options, Source
+from gesso.files import write_all
 
 
 def export_openvino(source: Source, out: Path, options: Options) -> list[Path]:
@@ -36,7 +37,7 @@ def export_openvino(source: Source, out: Path, options: Options) -> list[Path]:
                 score(run, graph, source, path.name)
             contents[path] = xml.read_bytes()
             contents[path.with_suffix(".bin")] = xml.with_suffix(".bin").read_bytes()
-    return write_all(contents)
+    return write_all(contents.items())
 
 
 def _convert(graph: Graph, source: Source, xml: Path, half: bool) -> None:

@@ -1,8 +1,6 @@
 """Bare state_dicts as other programs read them: what their formats share."""
 
 import io
-import os
-import secrets
 from pathlib import Path
 
 import torch
@@ -11,7 +9,7 @@ from torch import Tensor
 from gesso.engine.state import find_checkpoint
 from gesso.errors import UsageError
 from gesso.exporting.source import Options, Source
-from gesso.files import disk_errors
+from gesso.files import write_all
 from gesso.progress import say
 
 SUFFIX = ".pth"
@@ -38,25 +36,13 @@ def judges(source: Source) -> dict[str, dict[str, Tensor]]:
 
 def write_states(folder: Path, states: dict[str, dict[str, Tensor]]) -> list[Path]:
     """Write each state_dict under its name into `folder`: all of the files appear, whole, or none of them."""
-    beside: dict[Path, Path] = {}
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            for name, weights in states.items():
-                content = io.BytesIO()
-                torch.save({key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}, content)
-                path = folder / f".{secrets.token_hex(8)}.tmp"
-                beside[folder / name] = path
-                with path.open("xb") as file:
-                    file.write(content.getbuffer())
-                    file.flush()
-                    os.fsync(file.fileno())
-            for path, written in beside.items():
-                written.replace(path)
-        finally:
-            for written in beside.values():
-                written.unlink(missing_ok=True)
-    return list(beside)
+
+    def content(weights: dict[str, Tensor]) -> memoryview:
+        buffer = io.BytesIO()
+        torch.save({key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}, buffer)
+        return buffer.getbuffer()
+
+    return write_all((folder / name, content(weights)) for name, weights in states.items())
 
 
 def write_networks(

@@ -12,8 +12,9 @@ from gesso.errors import UsageError
 from gesso.exporting.checking import Run, check
 from gesso.exporting.graph import Graph, graphs, traced
 from gesso.exporting.onnx import quiet
-from gesso.exporting.placing import places, write_all
+from gesso.exporting.placing import places
 from gesso.exporting.source import Options, Source
+from gesso.files import write_all
 
 METADATA = "gesso.json"
 """The extra file in a .pt2 that holds `Exported` as JSON."""
@@ -31,7 +32,7 @@ def export_torch(source: Source, out: Path, options: Options) -> list[Path]:
             torch.export.save(traced(graph), buffer, extra_files={METADATA: json.dumps(asdict(graph.about))})
         contents[path] = content = buffer.getvalue()
         check(_runner(content, graph), graph, source, options, path.name)
-    return write_all(contents)
+    return write_all(contents.items())
 
 
 def _runner(content: bytes, graph: Graph) -> Run:
