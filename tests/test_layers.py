@@ -18,7 +18,7 @@ TESTS = sorted(Path(__file__).parent.rglob("*.py"))
 LAYERS = (
     ("__init__",),
     ("launched",),
-    ("errors", "progress", "restoring"),
+    ("errors", "progress", "protobuf", "restoring"),
     ("files", "exported"),
     ("recipe",),
     ("recipes",),

@@ -9,11 +9,12 @@ that nothing in the file may name another file (`refuse_external_data`).
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
+from gesso import protobuf
 from gesso.errors import CheckpointError
 from gesso.restoring import restore
 
@@ -123,8 +124,8 @@ def read_sealed(path: Path) -> bytes:
         raise CheckpointError(f"{path}: damaged or edited since it was exported; export it again")
     try:
         refuse_external_data(memoryview(body), path)
-    except (IndexError, ValueError):
-        raise CheckpointError(f"{path}: damaged, it is not in ONNX's format") from None
+    except protobuf.MalformedError as error:
+        raise CheckpointError(f"{path}: damaged, it is not in ONNX's format: {error}") from None
     return content
 
 
@@ -144,48 +145,14 @@ _EXTERNAL, _LOCATION = 13, 14
 
 def refuse_external_data(data: memoryview, path: Path, kind: str = "Model", depth: int = 0) -> None:
     """CheckpointError where any tensor of the protobuf message `data`, a `kind` of ONNX's, lies in another file, which
-    could be any file of this machine. IndexError or ValueError where the bytes are no such message."""
+    could be any file of this machine. MalformedError where the bytes are no such message."""
     if depth > 3 * DEEPEST:  # a graph inside another lies three messages deeper
         raise CheckpointError(f"{path}: graphs inside graphs, {DEEPEST} deep; no model that gesso exports has them")
-    for number, value in _fields(data):
+    for number, value in protobuf.fields(data):
         if kind == "Tensor":
             if number == _EXTERNAL or (number == _LOCATION and value != 0):
                 raise CheckpointError(f"{path}: keeps weights in another file; use a file that holds all of them")
         elif (inner := _HOLDS[kind].get(number)) is not None:
             if isinstance(value, int):
-                raise ValueError
+                raise protobuf.MalformedError("a number where a message must be")
             refuse_external_data(value, path, inner, depth + 1)
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """The fields of a protobuf message: numbers, and what they hold."""
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at)
-        wire = tag & 7
-        if wire == 0:
-            value, at = _varint(data, at)
-            yield tag >> 3, value
-            continue
-        if wire == 2:
-            length, at = _varint(data, at)
-        elif wire in (1, 5):
-            length = 8 if wire == 1 else 4
-        else:
-            raise ValueError
-        if at + length > len(data):
-            raise ValueError
-        yield tag >> 3, data[at : at + length]
-        at += length
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """A number in protobuf's base-128 coding, and where it ends."""
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-    raise ValueError

@@ -8,21 +8,19 @@ It is a protobuf message (mindspore/ccsrc/utils/checkpoint.proto):
 
 A large parameter comes as several Values of one tag, each with the dims of the whole and the next part of its bytes.
 
-Three messages of two kinds of field do not need the protobuf package, which is a compiled extension, and read here they
-are bounded: a length that is written in the file is compared with what is left of the file before anything is done
-with it, so no number in it can ask for memory.
+A tensor is made of bytes that are there: what its dims claim is compared with them first.
 """
 
 import math
-from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from gesso.errors import CheckpointError
+from gesso.protobuf import MalformedError, fields, varints
 
-VARINT, EIGHT_BYTES, BYTES, FOUR_BYTES = 0, 1, 2, 5
 MOST_DIMS = 8
 TYPES = {
     "float16": torch.float16,
@@ -39,10 +37,6 @@ TYPES = {
 """By the name of the type in lower case; newer files write mindspore.float32 for Float32."""
 
 
-class _DamagedError(Exception):
-    """What is wrong with the bytes."""
-
-
 def read_ckpt(path: Path) -> dict[str, Tensor]:
     """The parameters in the file at `path` by name. CheckpointError where it is no such file, damaged or truncated."""
     if not path.is_file():
@@ -53,102 +47,59 @@ def read_ckpt(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
     try:
         parts: dict[str, tuple[tuple[int, ...], str, list[memoryview]]] = {}
-        for number, value in _fields(content):
+        for number, value in fields(content):
             if number != 1 or isinstance(value, int):
                 continue
             tag, dims, kind, data = _value(value)
             shape, type_, pieces = parts.setdefault(tag, (dims, kind, []))
             if (shape, type_) != (dims, kind):
-                raise _DamagedError(f"{tag} comes twice, in other shapes")
+                raise MalformedError(f"{tag} comes twice, in other shapes")
             pieces.append(data)
         if not parts:
-            raise _DamagedError("there is no parameter in it")
+            raise MalformedError("there is no parameter in it")
         return {tag: _tensor(tag, *part) for tag, part in parts.items()}
-    except _DamagedError as error:
+    except MalformedError as error:
         raise CheckpointError(f"{path}: not a MindSpore checkpoint, or damaged: {error}") from None
 
 
 def _value(content: memoryview) -> tuple[str, tuple[int, ...], str, memoryview]:
     """Name, shape, type and bytes of one Value."""
     tag, tensor = None, None
-    for number, value in _fields(content):
+    for number, value in fields(content):
         if number == 1 and not isinstance(value, int):
             tag = _text(value)
         elif number == 2 and not isinstance(value, int):
             tensor = value
     if tag is None or tensor is None:
-        raise _DamagedError(f"{tag or 'a parameter'} has no {'tensor' if tag else 'name'}")
+        raise MalformedError(f"{tag or 'a parameter'} has no {'tensor' if tag else 'name'}")
     dims: list[int] = []
     kind, data = "", memoryview(b"")
-    for number, value in _fields(tensor):
+    for number, value in fields(tensor):
         if number == 1:
-            dims += [value] if isinstance(value, int) else _varints(value)
+            dims += [value] if isinstance(value, int) else islice(varints(value), MOST_DIMS + 1)
         elif number == 2 and not isinstance(value, int):
             kind = _text(value)
         elif number == 3 and not isinstance(value, int):
             data = value
         if len(dims) > MOST_DIMS:
-            raise _DamagedError(f"{tag} has more than {MOST_DIMS} dimensions")
+            raise MalformedError(f"{tag} has more than {MOST_DIMS} dimensions")
     return tag, tuple(dims), kind, data
 
 
 def _tensor(tag: str, shape: tuple[int, ...], kind: str, pieces: list[memoryview]) -> Tensor:
     type_ = TYPES.get(kind.lower().removeprefix("mindspore.").removesuffix("_"))
     if type_ is None:
-        raise _DamagedError(f"{tag} is of type {kind[:40]!r}")
+        raise MalformedError(f"{tag} is of type {kind[:40]!r}")
     there = sum(map(len, pieces))
     if math.prod(shape) * type_.itemsize != there:
-        raise _DamagedError(f"{tag} claims to be {'×'.join(map(str, shape))} of {kind} and has {there} bytes")
+        raise MalformedError(f"{tag} claims to be {'×'.join(map(str, shape))} of {kind} and has {there} bytes")
     if not there:
         return torch.empty(shape, dtype=type_)
     return torch.frombuffer(bytearray(b"".join(pieces)), dtype=type_).reshape(shape)
-
-
-def _fields(content: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Number and value of every field of a message: an int, or the bytes of what has a length."""
-    place = 0
-    while place < len(content):
-        key, place = _varint(content, place)
-        number, wire = key >> 3, key & 7
-        if wire == VARINT:
-            value, place = _varint(content, place)
-            yield number, value
-            continue
-        if wire == BYTES:
-            length, place = _varint(content, place)
-        elif wire in (EIGHT_BYTES, FOUR_BYTES):
-            length = 8 if wire == EIGHT_BYTES else 4
-        else:
-            raise _DamagedError(f"a field of an unknown kind at byte {place}")
-        if length > len(content) - place:
-            raise _DamagedError(f"a field claims {length} bytes and {len(content) - place} are left")
-        yield number, content[place : place + length]
-        place += length
-
-
-def _varints(content: memoryview) -> Iterator[int]:
-    place = 0
-    while place < len(content):
-        value, place = _varint(content, place)
-        yield value
-
-
-def _varint(content: memoryview, place: int) -> tuple[int, int]:
-    """The number at `place`, seven bits a byte with the lowest first, and the place behind it."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if place >= len(content):
-            raise _DamagedError("it ends within a number")
-        byte = content[place]
-        place += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, place
-    raise _DamagedError("a number of more than 64 bits")
 
 
 def _text(content: memoryview) -> str:
     try:
         return bytes(content[:1000]).decode()
     except UnicodeDecodeError:
-        raise _DamagedError("a name that is not text") from None
+        raise MalformedError("a name that is not text") from None
