@@ -46,3 +46,15 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flattened |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flattened
+
+
+def nested(values: dict[str, Any]) -> dict[str, Any]:
+    """The nested dicts that `flat` made flat; empty ones, of which it keeps nothing, are gone."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        *groups, last = name.split(".")
+        place = found
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[last] = value
+    return found

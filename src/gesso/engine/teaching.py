@@ -11,7 +11,6 @@ import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -29,7 +28,7 @@ from gesso.progress import say
 from gesso.recipe import DistillRecipe, Recipe, Taught, TranslationRecipe
 from gesso.recipe.pix2pix import Pix2PixRecipe
 from gesso.recipes import RECIPES
-from gesso.restoring import flat, restore
+from gesso.restoring import flat, nested, restore
 
 FOLDER = "teacher"
 
@@ -120,18 +119,6 @@ def adopted(recipe: Recipe) -> Recipe:
     )
     filled: DistillRecipe = restore(type(recipe), nested(values))
     return dataclasses.replace(filled, taught=taught)
-
-
-def nested(values: dict[str, Any]) -> dict[str, Any]:
-    """What `restoring.flat` made flat."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        *groups, last = name.split(".")
-        place = found
-        for group in groups:
-            place = place.setdefault(group, {})
-        place[last] = value
-    return found
 
 
 def bring_teacher(model: Model, run: Path, world: World, *, first: bool) -> None:
