@@ -2,9 +2,44 @@
 
 from pathlib import Path
 
+import pytest
+
 from commands import Gesso, refused
 
 pytest_plugins = ("exports",)
+
+MODELS = {"junyanz": "cyclegan", "torchvision": "densenet", "dcgan-example": "dcgan"}
+"""A model that each format is for."""
+
+
+@pytest.mark.parametrize("format_", MODELS)
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        (["--uint8"], "--uint8"),
+        (["--precision", "int8"], "--precision int8"),
+        (["--licence", "MIT"], "--licence"),
+    ],
+)
+def test_what_weights_alone_cannot_carry_is_refused(
+    words: list[str], flag: str, format_: str, runs: dict[str, Path], gesso: Gesso
+) -> None:
+    said = gesso("export", runs[MODELS[format_]], "--format", format_, *words)
+    refused(said, f"{flag}: --format {format_} holds float32 weights and nothing else")
+
+
+@pytest.mark.parametrize(
+    ("format_", "model"), [("junyanz", "densenet"), ("torchvision", "dcgan"), ("dcgan-example", "cyclegan")]
+)
+def test_a_model_of_another_kind_is_refused(format_: str, model: str, runs: dict[str, Path], gesso: Gesso) -> None:
+    said = gesso("export", runs[model], "--format", format_)
+    refused(said, f"--format {format_}: .*{model} is a {model}; it is for ")
+
+
+@pytest.mark.parametrize("format_", ["torchvision", "dcgan-example"])
+def test_a_direction_of_what_has_none_is_refused(format_: str, runs: dict[str, Path], gesso: Gesso) -> None:
+    said = gesso("export", runs[MODELS[format_]], "--format", format_, "--direction", "AtoB")
+    refused(said, f"--direction AtoB: a {MODELS[format_]} has no directions")
 
 
 def test_a_file_that_cannot_be_written_leaves_those_of_the_export_before(

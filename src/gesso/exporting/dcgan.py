@@ -2,19 +2,14 @@
 
 from pathlib import Path
 
-from gesso.errors import UsageError
 from gesso.exporting.source import Options, Source
-from gesso.exporting.states import SUFFIX, judges, refuse_options, write_networks
+from gesso.exporting.states import SUFFIX, judges, recipe_for, write_networks
 from gesso.recipe import DCGANRecipe
 
 
 def export_dcgan(source: Source, out: Path, options: Options) -> list[Path]:
     """netG.pth, and netD.pth where it can be read there."""
-    refuse_options("--format dcgan-example", options)
-    recipe = source.recipe
-    if not isinstance(recipe, DCGANRecipe):
-        raise UsageError(f"--format dcgan-example: {source.run} is a {recipe.model}; it is for dcgan")
-    source.refuse_direction(options.direction)
+    recipe = recipe_for("dcgan-example", source, options, DCGANRecipe, "dcgan")
     states = {f"netG{SUFFIX}": source.model.networks["G"].state_dict()}
     if not recipe.networks.spectral_norm and out.suffix != SUFFIX:
         states |= {f"net{name}{SUFFIX}": weights for name, weights in judges(source).items()}

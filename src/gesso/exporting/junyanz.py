@@ -12,8 +12,7 @@ from torch import Tensor
 
 from gesso.errors import UsageError
 from gesso.exporting.source import Options, Source
-from gesso.exporting.states import SUFFIX, judges, refuse_options, write_networks
-from gesso.models.translation import Translator
+from gesso.exporting.states import SUFFIX, judges, recipe_for, write_networks
 from gesso.networks.normalize import Norm
 from gesso.recipe import Discriminator, Generator, TranslationRecipe
 
@@ -23,17 +22,14 @@ RESNETS = {6: "resnet_6blocks", 9: "resnet_9blocks"}
 
 def export_junyanz(source: Source, out: Path, options: Options) -> list[Path]:
     """latest_net_NAME.pth of each generator and discriminator. UsageError for what the reference does not have."""
-    refuse_options("--format junyanz", options)
-    model, recipe = source.model, source.recipe
-    if not isinstance(model, Translator) or not isinstance(recipe, TranslationRecipe):
-        raise UsageError(f"--format junyanz: {source.run} is a {recipe.model}; it is for pix2pix and CycleGAN")
-    config = recipe.generator
+    recipe = recipe_for("junyanz", source, options, TranslationRecipe, "pix2pix and CycleGAN")
+    config, networks = recipe.generator, source.model.networks
     if strange := _strange(config):
         raise UsageError(
             f"--format junyanz: {source.run} was trained with {strange}, which the reference does not have"
         )
     wanted = [each.network for each in source.translations(options.direction).values()]
-    states = {_file(name): _state(model.networks[name].state_dict(), config, source.run) for name in wanted}
+    states = {_file(name): _state(networks[name].state_dict(), config, source.run) for name in wanted}
     if not options.direction and out.suffix != SUFFIX and not _unlike(recipe.discriminator):
         states |= {_file(name): _state(each, recipe.discriminator, source.run) for name, each in judges(source).items()}
     return write_networks(source, out, states, len(wanted), f"there: {_flags(config)}")

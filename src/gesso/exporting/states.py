@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,12 +12,20 @@ from gesso.errors import UsageError
 from gesso.exporting.source import Options, Source
 from gesso.files import write_all
 from gesso.progress import say
+from gesso.recipe import Recipe, TranslationRecipe
 
 SUFFIX = ".pth"
 
 
-def refuse_options(format_: str, options: Options) -> None:
-    """UsageError where `options` has what a file of weights alone cannot carry."""
+R = TypeVar("R", bound=Recipe)
+
+
+def recipe_for(format_: str, source: Source, options: Options, kind: type[R], models: str) -> R:
+    """The recipe of `source`, which must be a `kind`, that of `models`.
+
+    UsageError where it is of another model, or `options` has what a file of weights alone cannot carry or what such a
+    model has not.
+    """
     given = {
         "--uint8": options.uint8,
         f"--precision {options.precision}": options.precision != "fp32",
@@ -24,7 +33,12 @@ def refuse_options(format_: str, options: Options) -> None:
     }
     for flag, there in given.items():
         if there:
-            raise UsageError(f"{flag}: {format_} holds float32 weights and nothing else; leave it out")
+            raise UsageError(f"{flag}: --format {format_} holds float32 weights and nothing else; leave it out")
+    if not isinstance(source.recipe, kind):
+        raise UsageError(f"--format {format_}: {source.run} is a {source.recipe.model}; it is for {models}")
+    if not isinstance(source.recipe, TranslationRecipe):
+        source.refuse_direction(options.direction)
+    return source.recipe
 
 
 def judges(source: Source) -> dict[str, dict[str, Tensor]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gesso.errors import UsageError
 from gesso.exporting.source import Options, Source
-from gesso.exporting.states import SUFFIX, refuse_options, write_networks
+from gesso.exporting.states import SUFFIX, recipe_for, write_networks
 from gesso.recipe import DenseNetRecipe
 from gesso.recipe.densenet import IMAGENET
 
@@ -13,11 +13,7 @@ NORM_EPS = 1e-5
 
 def export_torchvision(source: Source, out: Path, options: Options) -> list[Path]:
     """NAME.pth. UsageError for a network that torchvision's class cannot be."""
-    refuse_options("--format torchvision", options)
-    recipe = source.recipe
-    if not isinstance(recipe, DenseNetRecipe):
-        raise UsageError(f"--format torchvision: {source.run} is a {recipe.model}; it is for densenet")
-    source.refuse_direction(options.direction)
+    recipe = recipe_for("torchvision", source, options, DenseNetRecipe, "densenet")
     network = recipe.network
     others = {
         f"--network.stem {network.stem}": network.stem != "imagenet",
