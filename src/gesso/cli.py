@@ -25,7 +25,7 @@ def commands() -> dict[str, Callable[[Sequence[str]], int]]:
     """
     from gesso.commands.bench import bench
     from gesso.commands.data import data
-    from gesso.commands.ship import export, import_
+    from gesso.commands.ship import export, import_, publish
     from gesso.commands.train import demo, evaluate, resume, train
     from gesso.commands.use import classify, compare_dumps, compare_models, doctor, sample, translate
 
@@ -38,6 +38,7 @@ def commands() -> dict[str, Callable[[Sequence[str]], int]]:
         "classify": classify,
         "import": import_,
         "export": export,
+        "publish": publish,
         "data": data,
         "bench": bench,
         "compare-models": compare_models,

@@ -1,5 +1,6 @@
-"""The commands that bring a model here and take it elsewhere: import, export."""
+"""The commands that bring a model here and take it elsewhere: import, export, publish."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -82,7 +83,7 @@ def export(arguments: Sequence[str]) -> int:
         """Write a trained model for other programs, and compare what it makes there with torch.
 
         Args:
-            run: Folder of the run, or of one of its checkpoints.
+            run: Folder of the run, or of one of its checkpoints, or a published one; or hub:OWNER/NAME[@REVISION].
             format: onnx, openvino, torch (a .pt2 file): to run elsewhere. junyanz, torchvision, dcgan-example: weights
                 for those programs.
             out: File, or folder for several; without, the run's name in the working folder.
@@ -109,4 +110,62 @@ def export(arguments: Sequence[str]) -> int:
     source = load_source(values["run"], values["checkpoint"])
     for path in FORMATS[values["format"]](source, values["out"], options):
         print(path)
+    return 0
+
+
+def publish(arguments: Sequence[str]) -> int:
+    """Publish a trained model in a folder, or on the Hugging Face hub."""
+
+    def form(
+        run: Run,
+        *,
+        to: str,
+        checkpoint: str = "best",
+        networks: Literal["used", "all"] = "used",
+        title: Annotated[str, Flag(name="name")] = "",
+        licence: str = "",
+        dataset: tuple[str, ...] = (),
+        sheet: bool = True,
+        public: bool = False,
+        replace: bool = False,
+    ) -> dict[str, Any]:
+        """Publish a trained model for others: weights, recipe, and a card that says what it is, how good, its limits.
+
+        Args:
+            run: Folder of the run, or of one of its checkpoints; a published one goes as it lies there.
+            to: A folder; or hub:OWNER/NAME, a repository on the Hugging Face hub, or hub:OWNER/NAME@BRANCH.
+            checkpoint: best, latest, or the number of one.
+            networks: used: what is used after training, averaged where there are such weights; all: also
+                discriminators, so that others may train on.
+            title: Title of the card; without, the run's name.
+            licence: Of the weights, such as CC-BY-4.0, or a text. Without one nobody may use them.
+            dataset: Names on the hub of the data sets that it was trained on.
+            sheet: Publish the last sample sheet too, which shows pictures of the data set.
+            public: Let all see a new repository on the hub; without, it is private.
+            replace: Put it in the place of a published model that is in the folder already.
+        """
+        return locals()
+
+    values = parse(
+        form, arguments, "publish", "gesso publish runs/pix2pix-facades --to shared/facades --licence CC-BY-4.0"
+    )
+    from gesso.hub import Pushed
+    from gesso.publishing import Asked
+    from gesso.publishing import publish as publish_run
+
+    asked = Asked(
+        checkpoint=values["checkpoint"],
+        networks=values["networks"],
+        title=values["title"],
+        licence=values["licence"],
+        datasets=values["dataset"],
+        sheet=values["sheet"],
+    )
+    done = publish_run(values["run"], values["to"], asked, public=values["public"], replace=values["replace"])
+    for line in done.warnings:
+        print(f"gesso: {line}", file=sys.stderr)
+    if isinstance(done.where, Pushed):
+        print(f"{done.where.url}, {'private' if done.where.private else 'public'}, commit {done.where.commit}")
+    else:
+        print(f"published: {done.where}")
     return 0

@@ -135,7 +135,7 @@ def evaluate(arguments: Sequence[str]) -> int:
         """Score a run beside its baselines, such as the input copied and the mean target, and write metrics.json.
 
         Args:
-            run: Folder of the run, or of one of its checkpoints.
+            run: Folder of the run, or of one of its checkpoints, or a published one; or hub:OWNER/NAME[@REVISION].
             checkpoint: best, latest, or the number of one.
             split: Images to score; auto: test, or val where there is no test.
             data_root: Another data set than the run's own.

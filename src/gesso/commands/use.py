@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from gesso.commands.flags import Arithmetic, BatchSize, Flag, Inputs, Out, Run, Runs
+from gesso.commands.flags import Arithmetic, BatchSize, DataRoot, Flag, Inputs, Out, Run, Runs
 from gesso.files import shown
 from gesso.parsing import parse
 
@@ -37,7 +37,7 @@ def translate(arguments: Sequence[str]) -> int:
         """Translate a picture, or every picture in a folder and its sub-folders, at its own size.
 
         Args:
-            run: Folder of the run, or of one of its checkpoints.
+            run: Folder of the run, or of one of its checkpoints, or a published one; or hub:OWNER/NAME[@REVISION].
             inputs: A picture or a folder.
             out: Folder for the results; names and sub-folders are kept.
             direction: AtoB or BtoA; auto: the one that the model was trained for, AtoB where it has both.
@@ -88,7 +88,7 @@ def sample(arguments: Sequence[str]) -> int:
         """Make images with a trained generator: a sheet, files, a walk from image to image, or a film of the training.
 
         Args:
-            run: Folder of the run, or of one of its checkpoints.
+            run: Folder of the run, or of one of its checkpoints, or a published one; or hub:OWNER/NAME[@REVISION].
             out: .png or .webp for a sheet, .gif or .webp for a film, a folder for files. Nothing is written over.
             count: Images to make, or to walk through; 0 makes 64, or 8 for a walk.
             kind: One sheet (grid), a file an image (files), a film that leads from image to image (walk), or a film of
@@ -128,7 +128,7 @@ def classify(arguments: Sequence[str]) -> int:
         """Name the most likely classes of a picture, or of every picture in a folder and its sub-folders.
 
         Args:
-            run: Folder of the run, or of one of its checkpoints.
+            run: Folder of the run, or of one of its checkpoints, or a published one; or hub:OWNER/NAME[@REVISION].
             inputs: A picture or a folder.
             top: Classes to name, the most likely first.
             json: A line of JSON for each picture instead of a table.
@@ -155,24 +155,28 @@ def classify(arguments: Sequence[str]) -> int:
 def compare_models(arguments: Sequence[str]) -> int:
     """Put translators side by side: parameters, work, time, size of the file, scores."""
 
-    def form(runs: Runs, *, device: str = "auto", precision: Arithmetic = "auto") -> tuple[Any, ...]:
+    def form(
+        runs: Runs, *, data_root: DataRoot = "", device: str = "auto", precision: Arithmetic = "auto"
+    ) -> tuple[Any, ...]:
         """Put translators side by side on the same images and on this machine: what each costs and how well it does.
 
         All are scored on the data of the last run, as its recipe says.
 
         Args:
-            runs: Folders of runs, or of checkpoints of them; the first is the one that the last is measured by.
+            runs: Folders of runs, or of checkpoints of them, or models on the hub; the first is the one that the last
+                is measured by.
+            data_root: Another data set than the last run's.
             device: auto, cpu, cuda, …
             precision: Arithmetic of the networks.
         """
-        return runs, device, precision
+        return runs, data_root, device, precision
 
-    runs, device, precision = parse(
+    runs, data_root, device, precision = parse(
         form, arguments, "compare-models", "gesso compare-models runs/pix2pix-facades runs/pix2pix-distill-facades"
     )
     from gesso.engine.comparing import compare_runs
 
-    for line in compare_runs([*runs], device, precision):
+    for line in compare_runs([*runs], device, precision, data_root):
         print(line)
     return 0
 

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from safetensors.torch import save as saved_bytes
 from torch import Tensor
 
 from gesso.errors import CheckpointError
@@ -28,6 +29,8 @@ from gesso.progress import Say
 
 MANIFEST, RECIPE, TRAINING = "manifest.json", "recipe.json", "training.pt"
 NUMBER = "[0-9]{1,18}"
+PUBLISHED = "published"
+"""In the progress of a checkpoint that `gesso publish` wrote: where it came from."""
 Weights = dict[str, dict[str, Tensor]]
 
 
@@ -44,8 +47,10 @@ class Checkpoint:
     """What the loop must remember: the best score so far and the like; JSON."""
 
     def training(self) -> dict[str, Any]:
-        """Optimizers, pools and what else only a resume needs."""
+        """Optimizers, pools and what else only a resume needs; empty for a published model, which has none of it."""
         path = self.path / TRAINING
+        if PUBLISHED in self.progress and not path.exists():
+            return {}
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch.load raises whatever the damage leads to
@@ -94,6 +99,24 @@ def save(
             shutil.rmtree(beside, ignore_errors=True)
     write_atomically(root / "latest", path.name + "\n")
     return path
+
+
+def packed(
+    images: int, model: str, weights: Weights, progress: dict[str, Any], texts: dict[str, str]
+) -> dict[str, bytes]:
+    """The files of a checkpoint by name, for a model that goes elsewhere: as `save` would write them, but with nothing
+    that only a resume needs, and so nothing that is pickled.
+
+    texts: the recipe's JSON and what else is to be kept and verified with the weights, by name
+    """
+    files = {
+        f"{name}.safetensors": saved_bytes({key: t.detach().cpu().contiguous() for key, t in tensors.items()})
+        for name, tensors in weights.items()
+    }
+    files |= {name: text.encode() for name, text in texts.items()}
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+    manifest = {"model": model, "images": images, "progress": progress, "files": digests}
+    return {**files, MANIFEST: _manifest_text(manifest).encode()}
 
 
 def mark_best(run: Path, path: Path) -> None:

@@ -19,10 +19,12 @@ from gesso.engine.checkpoint import Checkpoint
 from gesso.engine.judging import REPORT, Row, open_judge
 from gesso.engine.judging.shard import shard_of
 from gesso.engine.launch import Choices, ready_model
+from gesso.engine.pulling import at_hand, name_of
 from gesso.engine.runs import read_recipe
-from gesso.engine.state import AVERAGED, find_checkpoint, load_for_use
+from gesso.engine.state import AVERAGED, find_checkpoint, load_for_use, with_data
 from gesso.engine.teaching import FOLDER
 from gesso.errors import GessoError, UsageError
+from gesso.hub import is_hub
 from gesso.models.base import using
 from gesso.models.translation import Translator
 from gesso.networks.macs import macs
@@ -47,10 +49,12 @@ class Contender:
 
 def contender(run: Path, name: str = "") -> Contender:
     """The best checkpoint of the run at `run`, or the checkpoint, as a contender. A GessoError where it is none."""
-    found, recipe = find_checkpoint(run, "best"), read_recipe(run)
+    here = at_hand(run)
+    found, recipe = find_checkpoint(here, "best"), read_recipe(here)
     if not isinstance(recipe, TranslationRecipe):
         raise UsageError(f"{run}: a {recipe.model}; only translators are put side by side")
-    return Contender(name or run.resolve().name, run, recipe, found)
+    called = name_of(run) if is_hub(run) else run.resolve().name
+    return Contender(name or called, run, recipe, found)
 
 
 def compare(
@@ -241,11 +245,20 @@ def verdicts(table: dict[str, Any]) -> list[str]:
 _LESS = {"parameters": "parameters", "macs": "multiply-accumulates", "ms": "milliseconds"}
 
 
-def compare_runs(runs: list[Path], device: str = "auto", precision: Precision = "auto") -> list[str]:
-    """The table of `runs`, each a run or a checkpoint, as lines of text. UsageError where there are not two."""
+def compare_runs(
+    runs: list[Path], device: str = "auto", precision: Precision = "auto", data_root: str = ""
+) -> list[str]:
+    """The table of `runs`, each a run, a checkpoint or a model on the hub, as lines of text.
+
+    data_root: a data set to score on, in place of the last run's. UsageError where there are not two runs.
+    """
     if len(runs) < 2:
         raise UsageError("compare-models: name two runs or more, the one that the others are measured by first")
     contenders = [contender(run) for run in runs]
+    last = contenders[-1]
+    recipe = with_data(last.found, last.recipe, data_root)
+    assert isinstance(recipe, TranslationRecipe)
+    contenders[-1] = dataclasses.replace(last, recipe=recipe)
     names = [each.name for each in contenders]
     if len({*names}) < len(names):
         contenders = [dataclasses.replace(each, name=str(each.run)) for each in contenders]

@@ -64,9 +64,9 @@ def _page(run: Path, now: float) -> dict[str, Any]:
     """All that the template shows."""
     warnings: list[str] = []
     log = read_log(run / "log.jsonl")
-    recipe = _read_object(run / "recipe.json", warnings)
-    environment = _read_object(run / "environment.json", warnings)
-    metrics = _read_object(run / "metrics.json", warnings)
+    recipe = read_object(run / "recipe.json", warnings)
+    environment = read_object(run / "environment.json", warnings)
+    metrics = read_object(run / "metrics.json", warnings)
     clock = Clock.of(log, recipe.get("epochs"))
     classes, all_classes = figures_classes.class_rows(metrics)
     sheets = _sheets(run / "samples", clock)
@@ -110,7 +110,7 @@ def _page(run: Path, now: float) -> dict[str, Any]:
     }
 
 
-def _read_object(path: Path, warnings: list[str]) -> dict[str, Any]:
+def read_object(path: Path, warnings: list[str]) -> dict[str, Any]:
     """The JSON object at `path`; empty where there is none, and with a warning where it cannot be read."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -222,14 +222,18 @@ def _png_size(path: Path) -> tuple[int, int] | None:
 
 
 def _changed(values: dict[str, Any], warnings: list[str]) -> tuple[str, list[tuple[str, str]]]:
-    """What a recipe came from, and where it differs: (the flag as one would type it, the value there)."""
+    """`changed_flags` of the recipe whose JSON gave `values`; nothing of one that cannot be read, but a warning."""
     if not values:
         return "", []
     try:
-        recipe = from_json(json.dumps(values))
+        return changed_flags(from_json(json.dumps(values)))
     except CheckpointError as error:
         warnings.append(f"recipe.json: {error}.")
         return "", []
+
+
+def changed_flags(recipe: Recipe) -> tuple[str, list[tuple[str, str]]]:
+    """What a recipe came from, and where it differs: (the flag as one would type it, the value there)."""
     origin, base = _origin(recipe)
     ours, default = (flat(dataclasses.asdict(r)) for r in (recipe, base))
     return origin, [

@@ -20,6 +20,7 @@ from gesso.engine import checkpoint
 from gesso.engine.checkpoint import list_checkpoints
 from gesso.errors import CheckpointError, DataError, UsageError
 from gesso.files import disk_errors, write_atomically
+from gesso.hub import is_hub
 from gesso.recipe import BUILTIN_STREETS, ClassData, Precision, Recipe, as_value, differences, from_json
 
 RECIPE = checkpoint.RECIPE
@@ -118,14 +119,19 @@ def _other_classes(ours: Recipe, theirs: Recipe) -> str:
     return "; ".join(told) or "they stand in another order"
 
 
-def lock_run(path: Path) -> filelock.BaseFileLock:
-    """Hold the run at `path` until released or this process ends. UsageError where another process holds it, or where
-    `path` is a checkpoint, which nothing may write into."""
+def refuse_checkpoint(path: Path) -> None:
+    """UsageError where `path` is a checkpoint, which nothing may write into."""
     if (path / checkpoint.MANIFEST).exists():
         raise UsageError(
             f"{path} is a checkpoint and not a run; name the run that holds it, or train another run with "
             f"--start-from {shlex.quote(str(path))}"
         )
+
+
+def lock_run(path: Path) -> filelock.BaseFileLock:
+    """Hold the run at `path` until released or this process ends. UsageError where another process holds it, or where
+    `path` is a checkpoint."""
+    refuse_checkpoint(path)
     with disk_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(path / ".lock", blocking=False)
@@ -138,6 +144,8 @@ def lock_run(path: Path) -> filelock.BaseFileLock:
 
 def read_recipe(path: Path) -> Recipe:
     """The recipe of the run at `path`, or of the checkpoint at `path`. CheckpointError where it is neither."""
+    if is_hub(path):
+        raise UsageError(f"{path}: a model on the hub, not a run to go on with; train one with --start-from {path}")
     if not path.exists():
         raise CheckpointError(f"{path}: there is no such run")
     if (path / checkpoint.MANIFEST).exists() and not (path / RECIPE).exists():

@@ -11,9 +11,10 @@ from gesso.engine.finish import score, table, write_metrics
 from gesso.engine.judging import REPORT, open_judge
 from gesso.engine.judging.shard import shard_of
 from gesso.engine.launch import ready_model
+from gesso.engine.pulling import at_hand
 from gesso.engine.report import write_report
 from gesso.engine.runs import read_environment, read_recipe
-from gesso.engine.state import find_checkpoint
+from gesso.engine.state import find_checkpoint, with_data
 from gesso.errors import UsageError, spelling
 from gesso.processes import joined
 from gesso.progress import say
@@ -57,6 +58,7 @@ def score_run(
     given = dict(zip(FLAGS, (metrics, inception, lpips, segmenter, classes, labels, images), strict=True))
     with joined(choose_device(device).value.type) as world:
         with world.main_first():
+            run = at_hand(run)
             found = find_checkpoint(run, checkpoint)
             recipe = read_recipe(run)
             if batch_size < 0:
@@ -66,8 +68,7 @@ def score_run(
                 asked = resized(asked, resize)
             whole_run = found.path.resolve().parent.parent == run.resolve()
             own = whole_run and (checkpoint, split, data_root) == ("best", "auto", "") and asked == recipe
-            if data_root:
-                asked = dataclasses.replace(asked, data=dataclasses.replace(asked.data, root=data_root))
+            asked = with_data(found, asked, data_root)
             trained_in = _arithmetic_of(run, device)
             if precision == "auto":
                 precision = trained_in = _at_hand(trained_in, device)

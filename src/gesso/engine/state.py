@@ -1,6 +1,7 @@
 """A model's state out of memory and back: for checkpoints, for given weights; and a run's recipe anew."""
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from gesso.engine import checkpoint
 from gesso.engine.average import Average
 from gesso.engine.checkpoint import Checkpoint, Weights
 from gesso.engine.guard import Guard
+from gesso.engine.pulling import at_hand
 from gesso.engine.runs import RECIPE, lock_run, read_recipe
 from gesso.engine.weights import read_weights
 from gesso.errors import CheckpointError, UsageError
@@ -20,7 +22,7 @@ from gesso.models import build_model
 from gesso.models.base import Model
 from gesso.processes import ALONE, World
 from gesso.progress import say
-from gesso.recipe import Recipe
+from gesso.recipe import BUILTIN_STREETS, ClassData, Recipe
 
 AVERAGED = "_ema"
 
@@ -136,13 +138,27 @@ def start_from(model: Model, average: Average | None, given: tuple[str, ...]) ->
             weights = model.renamed(read_weights(Path(file).expanduser()))
             load_into(model.networks[name], counters(model.networks[name]) | weights, file)
         else:
-            found = find_checkpoint(Path(entry).expanduser())
+            found = find_checkpoint(at_hand(Path(entry).expanduser()))
             if found.model != model.config.model:
                 raise CheckpointError(f"--start-from {entry}: a {found.model}, not a {model.config.model}")
-            load_weights(model.networks, found)
+            if checkpoint.PUBLISHED in found.progress:
+                _start_from_published(model, found, entry)
+            else:
+                load_weights(model.networks, found)
     if average:
         for name, network in average.networks.items():
             network.load_state_dict(model.networks[name].state_dict())
+
+
+def _start_from_published(model: Model, found: Checkpoint, entry: str) -> None:
+    """The networks of a published model into `model`. Averaged weights do where there are no others; those of networks
+    that only training needs may not have been published, and then begin anew."""
+    keys = {name: name for name in model.networks if name in found.weights}
+    keys |= used_keys(found, [name for name in model.used if name not in keys])
+    for name, key in keys.items():
+        load_into(model.networks[name], found.weights[key], f"{found.path}/{key}.safetensors")
+    if left := [name for name in model.networks if name not in keys]:
+        say(f"--start-from {entry}: published without {', '.join(left)}, which begin anew")
 
 
 def counters(network: nn.Module) -> dict[str, Tensor]:
@@ -159,6 +175,18 @@ def find_checkpoint(path: Path, which: str = "latest") -> Checkpoint:
         raise CheckpointError(f"{path}: there is no such run or checkpoint")
     read_recipe(path)
     return checkpoint.find(path, which, say)
+
+
+def with_data(found: Checkpoint, recipe: Recipe, data_root: str = "") -> Recipe:
+    """`recipe`, on the data set at `data_root` if that is given. UsageError where `found` was published, and so without
+    its data set, and none is given."""
+    if data_root:
+        return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, root=data_root))
+    root = recipe.data.root
+    synthetic = isinstance(recipe.data, ClassData) and recipe.data.synthetic
+    if checkpoint.PUBLISHED in found.progress and root != BUILTIN_STREETS and not synthetic:
+        raise UsageError(f"{found.path}: published without its data set ({root}); say where it is with --data-root")
+    return recipe
 
 
 def rewrite(run: Path, recipe: Recipe) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gesso.engine import checkpoint
 from gesso.engine.checkpoint import Checkpoint, Weights
+from gesso.engine.pulling import at_hand
 from gesso.engine.runs import RECIPE, read_recipe
 from gesso.engine.state import find_checkpoint, load_into, used_keys
 from gesso.errors import CheckpointError, UsageError
@@ -71,6 +72,7 @@ def read_teacher(recipe: DistillRecipe) -> Teacher:
         raise UsageError(f"--teacher: name the run that is to teach, one of {wanted}, such as --teacher runs/large")
     path = Path(recipe.teacher).expanduser()
     try:
+        path = at_hand(path)
         found, theirs = find_checkpoint(path, "best"), read_recipe(path)
     except CheckpointError as error:
         raise CheckpointError(f"--teacher {error}") from None

@@ -30,7 +30,7 @@ from gesso.engine.going_back import go_back
 from gesso.engine.judging.shard import shard_of
 from gesso.engine.locating import located, moved
 from gesso.engine.report import write_report
-from gesso.engine.runs import check_classes, default_name, open_run, read_recipe
+from gesso.engine.runs import check_classes, default_name, open_run, read_recipe, refuse_checkpoint
 from gesso.engine.schedule import rate, scaling
 from gesso.engine.session import Session, best_score, open_session
 from gesso.engine.sheets import write_sheet
@@ -82,6 +82,7 @@ def resume(run: Path, *, epochs: float | None = None, data_root: str = "") -> Ru
     into the run's recipe.
     """
     run = run.resolve()  # `.` has a name too
+    refuse_checkpoint(run)  # before its data set is looked for, which a published one has not
     recipe = read_recipe(run)
     with joined(choose_device(recipe.device).value.type) as world:
         with world.main_first():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from gesso.engine.checkpoint import MANIFEST
+from gesso.engine.pulling import at_hand, name_of
 from gesso.engine.runs import read_recipe
 from gesso.engine.state import find_checkpoint, load_for_use
 from gesso.errors import UsageError
@@ -81,6 +82,7 @@ in the working folder. Gives the files written. Either all of them appear, whole
 
 def load_source(run: Path, checkpoint: str = "best") -> Source:
     """The model at `run`, a run or a checkpoint. CheckpointError where there is none, or a damaged one."""
+    name, run = name_of(run), at_hand(run)
     found = find_checkpoint(run, checkpoint)
     recipe = read_recipe(run)
     model = build_model(recipe)
@@ -89,6 +91,4 @@ def load_source(run: Path, checkpoint: str = "best") -> Source:
     for network in model.networks.values():
         network.eval().requires_grad_(False)
     digest = hashlib.sha256((found.path / MANIFEST).read_bytes()).hexdigest()
-    owner = run.resolve()
-    name = owner.parent.parent.name if (run / MANIFEST).exists() else owner.name
     return Source(run, name, recipe, model, found.path.name, averaged, digest)

@@ -19,6 +19,7 @@ from gesso.data.fits import scored_fit
 from gesso.data.images import read_image
 from gesso.devices import Choice
 from gesso.engine.launch import ready_model
+from gesso.engine.pulling import at_hand
 from gesso.engine.runs import read_recipe
 from gesso.engine.state import find_checkpoint, load_for_use
 from gesso.errors import BadImage, UsageError, spelling
@@ -52,6 +53,7 @@ def classify_folder(
     for flag, value in (("--top", top), ("--batch-size", batch_size), ("--max-pixels", max_pixels)):
         if value < 1:
             raise UsageError(f"{flag} {value}: must be 1 or more")
+    run = at_hand(run)
     found = find_checkpoint(run, checkpoint)
     recipe = read_recipe(run)
     if not isinstance(recipe, ClassificationRecipe):

@@ -30,6 +30,7 @@ from gesso.data.images import (
 )
 from gesso.devices import choose_device, choose_precision, facts
 from gesso.engine.launch import ready_model
+from gesso.engine.pulling import at_hand
 from gesso.engine.runs import read_recipe
 from gesso.engine.state import find_checkpoint, load_for_use
 from gesso.errors import BadImage, UsageError, spelling
@@ -102,6 +103,7 @@ def translate_folder(
         raise UsageError(f"--tile {tile}: must be 0 or more")
     if tile and resize:
         raise UsageError(f"--tile {tile} with --resize {resize}: give one of them")
+    run = at_hand(run)
     found = find_checkpoint(run, checkpoint)
     recipe = read_recipe(run)
     if not isinstance(recipe, TranslationRecipe):

@@ -20,6 +20,7 @@ from gesso.data.images import quantized, write_image
 from gesso.engine import checkpoint as checkpoints
 from gesso.engine.checkpoint import Checkpoint
 from gesso.engine.launch import Choices, ready_model
+from gesso.engine.pulling import at_hand
 from gesso.engine.runs import read_recipe
 from gesso.engine.sheets import grid
 from gesso.engine.state import find_checkpoint, load_for_use
@@ -110,6 +111,7 @@ def sample_run(
     for flag, value, least in (("count", count, 1), ("frames", frames, 1), ("seed", seed, 0), ("columns", columns, 0)):
         if value < least:
             raise UsageError(f"--{flag} {value}: must be {least} or more")
+    run = at_hand(run)
     found = find_checkpoint(run, checkpoint)
     recipe = read_recipe(run)
     if not isinstance(recipe, GenerationRecipe):

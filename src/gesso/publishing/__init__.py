@@ -1,0 +1,135 @@
+"""Models for others: a folder, or a repository on the hub, that has weights, recipe and a card, and no pickle.
+
+What is published is a checkpoint as `engine/checkpoint.py` reads it, so every command that takes one takes it. Card and
+pictures lie beside it and not in its manifest: on the hub people edit the card, and the weights are whole all the same.
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from gesso.engine.checkpoint import MANIFEST, PUBLISHED, RECIPE, Checkpoint, read
+from gesso.engine.pulling import at_hand
+from gesso.errors import CheckpointError, UsageError
+from gesso.files import disk_errors, sync_folder
+from gesso.hub import Pushed, is_hub, parse_name, push
+from gesso.publishing.card import write_card
+from gesso.publishing.subject import CARD, SHEET, Asked, load_subject
+from gesso.publishing.words import UNLICENSED
+from gesso.recipe import BUILTIN_STREETS
+
+__all__ = ["Asked", "Published", "publish"]
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where a model was published, the folder or on the hub, and what its author had better know of it."""
+
+    where: Path | Pushed
+    warnings: list[str]
+
+
+def publish(run: Path, to: str, asked: Asked, *, public: bool = False, replace: bool = False) -> Published:
+    """Publish the model at `run`, a run or a checkpoint, in the folder `to` or as hub:OWNER/NAME[@BRANCH].
+
+    One that is published already is taken as it lies there, with the card as it was edited. All of it appears, or
+    nothing. A GessoError says what to mend.
+
+    public   of a new repository on the hub: all may see it, not its owner alone
+    replace  a published model that lies in the folder already
+    """
+    name = parse_name(to) if is_hub(to) else None
+    if name is None:
+        _check_place(Path(to), replace)
+    if public and name is None:
+        raise UsageError(f"--public: {to} is a folder, seen by whom its permissions say; leave it out")
+    files, warnings = _files(run, to, asked)
+    if name:
+        return Published(push(name, files, public=public, message="Publish with gesso"), warnings)
+    return Published(_write(Path(to), files), warnings)
+
+
+def _files(run: Path, to: str, asked: Asked) -> tuple[dict[str, bytes], list[str]]:
+    """All that is published, by name, and what is to be said of it."""
+    run = at_hand(run)
+    if there := _published(run):
+        if asked != Asked():
+            raise UsageError(f"{run}: published already, so it goes as it is; edit its {CARD}, or publish its run anew")
+        return {path.name: path.read_bytes() for path in sorted(run.iterdir()) if _is_ours(path, there)}, []
+    subject = load_subject(run, asked)
+    files = subject.files()
+    warnings = [] if asked.licence else [f"{UNLICENSED}; give one with --licence"]
+    if subject.sheet:
+        files[SHEET] = subject.sheet.path.read_bytes()
+        if subject.recipe.data.root != BUILTIN_STREETS:
+            warnings.append(
+                f"{SHEET} shows pictures of the data set, whose licence must allow that; --no-sheet leaves it out"
+            )
+    place = to if is_hub(to) else Path(to).resolve().name
+    card = write_card(subject, place, {name: len(content) for name, content in files.items()})
+    return {**files, CARD: card.encode()}, warnings
+
+
+def _published(folder: Path) -> Checkpoint | None:
+    """The published model in `folder`; None where there is something else, or nothing."""
+    if not (folder / MANIFEST).exists():
+        return None
+    found = read(folder)
+    return found if PUBLISHED in found.progress else None
+
+
+def _is_ours(path: Path, found: Checkpoint) -> bool:
+    """Whether gesso publishes files of the name of `path` with `found`."""
+    return path.name in (MANIFEST, RECIPE, CARD, SHEET, "environment.json") or (
+        path.suffix == ".safetensors" and path.stem in found.weights
+    )
+
+
+def _check_place(folder: Path, replace: bool) -> None:
+    """UsageError unless a model can be published in `folder`."""
+    if not folder.exists() and not folder.is_symlink():
+        return
+    if folder.is_symlink() or not folder.is_dir():
+        raise UsageError(f"--to {folder}: is no folder; name another")
+    there = sorted(folder.iterdir())
+    if not there:
+        return
+    try:
+        found = _published(folder)
+    except CheckpointError as error:
+        raise UsageError(f"--to {folder}: holds what cannot be told from a model of yours: {error}") from None
+    strange = next((path.name for path in there if not (found and _is_ours(path, found))), "")
+    if strange:
+        raise UsageError(f"--to {folder}: holds other files, such as {strange}; name an empty folder, or a new one")
+    if not replace:
+        raise UsageError(f"--to {folder}: a published model is there already; --replace puts this one in its place")
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> Path:
+    """Make `folder` hold `files`, and nothing else; DiskError leaves what was there."""
+    place = folder.resolve()
+    beside, before = (place.with_name(f".{place.name}.{os.getpid()}.{kind}tmp") for kind in ("", "old."))
+    with disk_errors(folder):
+        try:
+            beside.mkdir(parents=True)
+            for name, content in files.items():
+                with (beside / name).open("xb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            sync_folder(beside)
+            if place.exists():
+                place.rename(before)
+            try:
+                beside.rename(place)
+            except BaseException:
+                if before.exists():
+                    before.rename(place)
+                raise
+            sync_folder(place.parent)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+            if place.exists():
+                shutil.rmtree(before, ignore_errors=True)
+    return folder

@@ -1,0 +1,287 @@
+"""The card of a published model: what a stranger must know before she uses it, in the form that the hub reads.
+
+It says what the run has written down, and what is not known it calls so. Scores stand with their baselines and their
+protocol, as in the run's report, and nothing is measured anew. Every command on it runs.
+"""
+
+import math
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import gesso
+from gesso.engine import figures, figures_models
+from gesso.engine.judging import OURS, columns
+from gesso.engine.report import changed_flags
+from gesso.hub import is_hub
+from gesso.models.translation import Translator
+from gesso.networks.macs import macs
+from gesso.publishing.subject import SHEET, Subject
+from gesso.publishing.words import (
+    LICENCES,
+    UNLICENSED,
+    classes_of,
+    images_of_sheet,
+    limits,
+    number,
+    papers,
+    purpose,
+    what_goes_in,
+)
+from gesso.recipe import BUILTIN_STREETS, Kind
+from gesso.recipe.classification import ClassificationRecipe
+from gesso.recipe.distill import DistillRecipe
+from gesso.recipes import RECIPES
+
+TASKS: dict[Kind, str] = {
+    "translator": "image-to-image",
+    "generator": "unconditional-image-generation",
+    "classifier": "image-classification",
+}
+"""The hub's names of what models do."""
+METRICS = {"top1": "accuracy", "top5": "top_5_accuracy", "L1": "mae"}
+"""The hub's names of scores, where they are not ours in small letters."""
+
+
+def write_card(subject: Subject, place: str, sizes: Mapping[str, int]) -> str:
+    """The card of `subject` in Markdown.
+
+    place  what a user names it by: hub:OWNER/NAME, or the folder's name
+    sizes  bytes of each published file, by name
+    """
+    sections = {
+        "Use": _use(subject, place),
+        "Data": _data(subject),
+        "Scores": _scores(subject, place),
+        "Samples": _samples(subject),
+        "Cost": _cost(subject, sizes),
+        "Limits": [f"- {line}" for line in limits(subject)],
+        "Training": _training(subject),
+        "Provenance": _provenance(subject),
+        "Citation": [f"- {paper}" for paper in papers(subject.recipe)],
+        "Licence": [
+            plain(subject.asked.licence) if subject.asked.licence else f"**{UNLICENSED[0].upper()}{UNLICENSED[1:]}.**"
+        ],
+    }
+    told = [line for title, lines in sections.items() if lines for line in (f"## {title}", "", *lines, "")]
+    start = [f"# {plain(subject.title)}", "", purpose(subject), ""]
+    return "\n".join(["---", _front_matter(subject), "---", "", *start, *told]).rstrip() + "\n"
+
+
+def _front_matter(subject: Subject) -> str:
+    """What the hub's own pages and searches know of the model, as YAML."""
+    from huggingface_hub import ModelCardData
+
+    recipe, licence = subject.recipe, subject.asked.licence
+    known = LICENCES.get(licence.strip().lower().removesuffix("-only").removesuffix("-or-later"))
+    results = _results(subject)
+    return ModelCardData(
+        license=(known or "other") if licence else None,
+        license_name=re.sub(r"[^a-z0-9.-]+", "-", licence.lower())[:60].strip("-.") if licence and not known else None,
+        library_name="gesso",
+        pipeline_tag=TASKS[recipe.kind],
+        tags=["gesso", recipe.model, *([recipe.recipe] if recipe.recipe in RECIPES else [])],
+        datasets=list(subject.asked.datasets) or None,
+        model_name=subject.title if results else None,
+        eval_results=results or None,
+    ).to_yaml()
+
+
+def _results(subject: Subject) -> list[Any]:
+    """The model's own scores, as the hub's `model-index` has them."""
+    from huggingface_hub import EvalResult
+
+    recipe, rows = subject.recipe, subject.metrics.get("rows")
+    found = []
+    for row in rows if isinstance(rows, list) else []:
+        if not isinstance(row, dict) or row.get("method") != OURS:
+            continue
+        for name in columns([row]):
+            value = row[name]
+            if isinstance(value, int | float) and math.isfinite(value):
+                direction = str(row.get("direction", ""))
+                found.append(
+                    EvalResult(
+                        task_type=TASKS[recipe.kind],
+                        dataset_type=next(iter(subject.asked.datasets), data_name(subject)),
+                        dataset_name=data_name(subject),
+                        dataset_split=str(subject.metrics.get("split", "")) or None,
+                        metric_type=METRICS.get(name, name.lower().replace(" ", "_")),
+                        metric_name=f"{name} {direction}".strip(),
+                        metric_value=value,
+                    )
+                )
+    return found
+
+
+def _use(subject: Subject, place: str) -> list[str]:
+    recipe = subject.recipe
+    named = shlex.quote(place)
+    if recipe.kind == "translator":
+        assert isinstance(subject.model, Translator)
+        there = list(subject.model.translations)
+        ways = [f" --direction {direction}" for direction in there] if len(there) > 1 else [""]
+        use = [f"gesso translate {named} photos/ -o out{way.replace(' --direction ', '-')}/{way}" for way in ways]
+    elif recipe.kind == "generator":
+        use = [f"gesso sample {named} -o sheet.png -n 16"]
+    else:
+        use = [f"gesso classify {named} photos/ --top 3"]
+    root = recipe.data.root
+    score = f"gesso evaluate {named}" + (
+        "" if root == BUILTIN_STREETS else " --data-root datasets/" + data_name(subject)
+    )
+    pinned = "`@COMMIT` behind the name pins what is used." if is_hub(place) else "The name is this folder's."
+    return [
+        f"{what_goes_in(subject)} With gesso {gesso.__version__} or newer:",
+        "",
+        "```sh",
+        *use,
+        "```",
+        "",
+        f"{pinned} The scores below are those of",
+        "",
+        "```sh",
+        score,
+        "```",
+        "",
+        "where the data set is at hand. There is no pickle in this model, and none of its files is code.",
+    ]
+
+
+def _data(subject: Subject) -> list[str]:
+    recipe = subject.recipe
+    data, environment = recipe.data, subject.environment
+    counted = environment.get("training images")
+    seen = f"{number(counted)} images of it were trained on." if isinstance(counted, int) and counted else ""
+    if subject.imported:
+        told = "What it was trained on is not known here: the weights were imported."
+    elif data.root == BUILTIN_STREETS:
+        told = f"The streets that gesso renders itself. {seen}"
+    else:
+        named = (
+            f" ({', '.join(f'`{name}`' for name in subject.asked.datasets)} on the hub)"
+            if subject.asked.datasets
+            else ""
+        )
+        told = f"The data set `{data_name(subject)}`{named}, which is not published with the model. {seen}"
+    fields = [
+        f"{flag.replace('_', ' ')} {value}"
+        for flag, value in vars(data).items()
+        if flag
+        in ("preprocess", "load_size", "crop_size", "image_size", "resize", "flip", "half", "normalization", "layout")
+    ]
+    lines = [told.strip(), "", f"Preparation: {', '.join(fields)}."]
+    if isinstance(recipe, ClassificationRecipe):
+        lines += ["", classes_of(recipe)]
+    return lines
+
+
+def _scores(subject: Subject, place: str) -> list[str]:
+    metrics = subject.metrics
+    tables = figures.tables(metrics)
+    if not tables:
+        return ["This checkpoint was not scored, so how good it is nobody has measured."]
+    lines: list[str] = []
+    for table in tables:
+        heads = [
+            f"{name} {'↓' if way == 'lower' else '↑' if way == 'higher' else ''}".rstrip()
+            for name, way in table.columns
+        ]
+        body = [[row.method, *(f"**{text}**" if best else text for text, best in row.cells)] for row in table.rows]
+        lines += [f"### {table.direction}", ""] if table.direction else []
+        lines += [*_table(["method", *heads], body), "", *([table.verdict, ""] if table.verdict else [])]
+    lines += [
+        f"↓ lower, ↑ higher is better; split `{plain(str(metrics.get('split', '')))}`. How they were measured:",
+        "",
+    ]
+    lines += [f"- {plain(line)}" for line in str(metrics.get("protocol", "")).splitlines() if line.strip()]
+    if models := figures_models.models(metrics):
+        lines += ["", "### Beside other models", "", *_table(models["columns"], models["rows"]), ""]
+        lines += [f"- {plain(line)}" for line in models["remarks"]]
+    return lines
+
+
+def _samples(subject: Subject) -> list[str]:
+    if not subject.sheet:
+        return []
+    at = subject.sheet.images
+    when = "" if at == subject.found.images else f" It was drawn after {number(at)} images, before this checkpoint."
+    return [f"![{images_of_sheet(subject)}]({SHEET})", "", f"{images_of_sheet(subject)}. Not chosen by anybody.{when}"]
+
+
+def _cost(subject: Subject, sizes: Mapping[str, int]) -> list[str]:
+    inputs, rows = subject.model.inputs(), []
+    for name, network in subject.model.networks.items():
+        key = next(key for key in (f"{name}_ema", name) if key in subject.weights)
+        file = f"{key}.safetensors"
+        shape = "×".join(map(str, inputs[name].shape[1:]))
+        rows.append(
+            [
+                name,
+                f"{sum(parameter.numel() for parameter in network.parameters()) / 1e6:.3f} M",
+                f"{macs(network, inputs[name]) / 1e9:.3f} G for {shape}",
+                f"{file}, {sizes[file] / 1e6:.2f} MB",
+            ]
+        )
+    return _table(["network", "parameters", "multiply-accumulates", "file"], rows)
+
+
+def _training(subject: Subject) -> list[str]:
+    recipe = subject.recipe
+    if subject.imported:
+        return [
+            "By another program. Of `recipe.json` the architecture is what the weights tell, the rest are defaults."
+        ]
+    origin, changed = changed_flags(recipe)
+    lines = [f"By {origin}" + (", which was changed in:" if changed else ", as it is."), ""]
+    if changed:
+        lines += [
+            *_table(
+                ["flag", "in the recipe"],
+                [[f"`{flag}`", f"`{there}`" if there.strip("'") else "–"] for flag, there in changed],
+            ),
+            "",
+        ]
+    if recipe.recipe in RECIPES:
+        flags = [flag for flag, _ in changed]
+        lines += ["The same training:", "", "```text", " ".join(["gesso train", recipe.recipe, *flags]), "```"]
+    return lines
+
+
+def _provenance(subject: Subject) -> list[str]:
+    found, environment = subject.found, subject.environment
+    parts = [f"{name} {environment[name]}" for name in ("gesso", "commit", "torch", "device") if environment.get(name)]
+    weights = "averaged weights" if subject.averaged else "weights as they were trained"
+    lines = [f"checkpoint {found.path.name}, {number(found.images)} images seen, {weights}"]
+    if parts:
+        lines.append(("imported with " if subject.imported else "trained with ") + ", ".join(parts))
+    lines.append(f"published with gesso {gesso.__version__}")
+    lines.append(f"SHA-256 of the checkpoint's manifest in its run: `{subject.digest}`")
+    lines += [
+        f"{name}: imported from {origin['file']}, SHA-256 `{origin['sha256']}`"
+        for name, origin in subject.imported.items()
+    ]
+    if isinstance(subject.recipe, DistillRecipe):
+        lines.append(f"taught by {subject.recipe.teacher}, SHA-256 of its weights `{subject.recipe.taught.digest}`")
+    if subject.recipe.start_from:
+        lines.append(f"begun with the weights of {', '.join(subject.recipe.start_from)}")
+    lines.append("`manifest.json` has a digest of every file of the model; gesso verifies them whenever it reads it")
+    return [f"- {line}" for line in lines]
+
+
+def data_name(subject: Subject) -> str:
+    """What the data set is called."""
+    root = subject.recipe.data.root
+    return "streets" if root == BUILTIN_STREETS else root or "unknown"
+
+
+def plain(text: str) -> str:
+    """`text` in one line, in which nothing is taken for HTML."""
+    return " ".join(text.split()).replace("<", "&lt;")
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    body = [[plain(cell).replace("|", "\\|") for cell in row] for row in (heads, *rows)]
+    lines = [f"| {' | '.join(row)} |" for row in body]
+    return [lines[0], "|" + "---|" * len(body[0]), *lines[1:]]

@@ -1,0 +1,179 @@
+"""What is published of a run: one checkpoint and what the run says of it, but nothing of the machine it lies on.
+
+Recipes and environments hold paths, and so do scores where a network was named by its file. Others can do nothing with
+them, and a folder's name may be a person's. Of each path its last name stays.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import gesso
+from gesso.engine.anchoring import last_name, named_alone
+from gesso.engine.checkpoint import MANIFEST, PUBLISHED, RECIPE, Checkpoint, Weights, images_of, packed
+from gesso.engine.pulling import name_of
+from gesso.engine.report import read_object
+from gesso.engine.runs import ENVIRONMENT, IMPORTED, METRICS, read_environment, read_recipe, versions
+from gesso.engine.state import find_checkpoint, load_for_use, used_keys
+from gesso.models import build_model
+from gesso.models.base import Model
+from gesso.recipe import Recipe
+from gesso.restoring import flat
+
+CARD, SHEET = "README.md", "sheet.png"
+KEPT = ("processes", "training images", "commit", "device")
+"""Of a run's environment, beside versions and choices."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user says of a publication.
+
+    checkpoint  best, latest, or the number of one
+    networks    used: those alone that are used after training; all: also those that only training needs
+    title       of the card; empty for the run's name
+    licence     of the weights, an SPDX name or a text; empty where none is given
+    datasets    names on the hub of the data sets it was trained on
+    sheet       whether the sample sheet goes with it, which shows pictures of the data set
+    """
+
+    checkpoint: str = "best"
+    networks: Literal["used", "all"] = "used"
+    title: str = ""
+    licence: str = ""
+    datasets: tuple[str, ...] = ()
+    sheet: bool = True
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A sample sheet, and the images that the model had seen when it was drawn."""
+
+    path: Path
+    images: int
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to publish.
+
+    recipe       with names in place of paths
+    model        its used networks alone, with the weights that are used
+    averaged     whether those are averaged ones
+    found        the checkpoint; digest: SHA-256 of its manifest, hexadecimal
+    weights      what is published, by the names that the checkpoint has for it
+    metrics      what metrics.json says of this checkpoint; empty where it was not scored
+    environment  how it was trained; imported: what it was imported from, a file's name and digest by network
+    """
+
+    asked: Asked
+    name: str
+    recipe: Recipe
+    model: Model
+    averaged: bool
+    found: Checkpoint
+    digest: str
+    weights: Weights
+    metrics: dict[str, Any]
+    environment: dict[str, Any]
+    imported: dict[str, dict[str, str]] = field(default_factory=dict)
+    sheet: Sheet | None = None
+
+    @property
+    def title(self) -> str:
+        return " ".join(self.asked.title.split()) or self.name
+
+    def files(self) -> dict[str, bytes]:
+        """The checkpoint's files by name."""
+        progress: dict[str, Any] = {
+            name: self.found.progress[name] for name in ("best", "networks") if name in self.found.progress
+        }
+        progress[PUBLISHED] = {"checkpoint": self.found.path.name, "digest": self.digest, "gesso": gesso.__version__}
+        texts = {RECIPE: self.recipe.to_json(), ENVIRONMENT: json.dumps(self.environment, indent=2) + "\n"}
+        return packed(self.found.images, self.recipe.model, self.weights, progress, texts)
+
+
+def load_subject(run: Path, asked: Asked) -> Subject:
+    """What is to be published of `run`, a run or a checkpoint. CheckpointError where there is none whole."""
+    found, recipe = find_checkpoint(run, asked.checkpoint), read_recipe(run)
+    model = build_model(recipe)
+    model.networks, model.teachers = {name: model.networks[name] for name in model.used}, {}
+    averaged = load_for_use(model, found)
+    keys = list(found.weights) if asked.networks == "all" else used_keys(found, model.used).values()
+    owner = found.path.parent.parent if found.path.parent.name == "checkpoints" else run
+    environment = read_environment(owner)
+    private = _Private(recipe, owner)
+    metrics = read_object(owner / METRICS, [])
+    return Subject(
+        asked=asked,
+        name=name_of(run),
+        recipe=named_alone(recipe),
+        model=model,
+        averaged=averaged,
+        found=found,
+        digest=hashlib.sha256((found.path / MANIFEST).read_bytes()).hexdigest(),
+        weights={key: found.weights[key] for key in keys},
+        metrics=private.without(metrics) if metrics.get("checkpoint") == found.path.name else {},
+        environment=private.without(_told(environment)),
+        imported={
+            str(network): {"file": last_name(str(origin.get("file", ""))), "sha256": str(origin.get("sha256", ""))}
+            for network, origin in (environment.get(IMPORTED) or {}).items()
+        },
+        sheet=_sheet(owner / "samples", found.images) if asked.sheet else None,
+    )
+
+
+def _told(environment: dict[str, Any]) -> dict[str, Any]:
+    """Of a run's environment what others may need. Why something was chosen names what is on the machine."""
+    names = [name for name in versions() if name != "platform"]
+    told = {name: environment[name] for name in (*names, *KEPT) if name in environment}
+    choices = environment.get("choices") or {}
+    return told | {"choices": {name: {"value": each["value"], "reason": ""} for name, each in choices.items()}}
+
+
+def _sheet(folder: Path, images: int) -> Sheet | None:
+    """The last sheet that was drawn before the model had seen more than `images`."""
+    drawn = [path for path in folder.glob("*.png") if path.stem.isdecimal() and images_of(Path(path.stem)) <= images]
+    last = max(drawn, key=lambda path: int(path.stem), default=None)
+    return Sheet(last, int(last.stem)) if last else None
+
+
+class _Private:
+    """The places on this machine that a run knows of, to be taken out of what it says."""
+
+    def __init__(self, recipe: Recipe, owner: Path) -> None:
+        named = [text for value in flat(asdict(recipe)).values() for text in _texts(value)]
+        places = {
+            text.partition("=")[2] or text for text in named if Path(text.partition("=")[2] or text).is_absolute()
+        }
+        places |= {str(path) for path in (owner, owner.resolve(), Path.cwd(), Path.home())}
+        self._places = sorted(places, key=len, reverse=True)  # so that none is cut within another
+
+    def without(self, value: Any) -> Any:
+        """JSON's `value` with the last name of every path in its texts."""
+        if isinstance(value, dict):
+            return {self.without(key): self.without(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self.without(each) for each in value]
+        return self._text(value) if isinstance(value, str) else value
+
+    def _text(self, text: str) -> str:
+        for place in self._places:
+            if len(place) > 1:
+                text = text.replace(place, last_name(place))
+        return _PATH.sub("", text)
+
+
+_PATH = re.compile(r"(?<![\w.:/\\])(?:~[/\\]|(?:[A-Za-z]:)?[/\\][^\s/\\]+[/\\])(?:[^\s/\\]+[/\\])*")
+"""The folders in front of a file's name. Not what stands between words, such as in label/photo, nor a URL's."""
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts in a field of a recipe."""
+    for each in value if isinstance(value, tuple | list) else (value,):
+        if isinstance(each, str):
+            yield each
