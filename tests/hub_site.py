@@ -237,11 +237,3 @@ def use(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(constants, name, value)
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    hub = Hub()
-    with serving(hub):
-        use(hub, tmp_path / "hub-cache", monkeypatch)
-        yield hub

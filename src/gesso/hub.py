@@ -9,6 +9,7 @@ import contextlib
 import fnmatch
 import logging
 import re
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -191,6 +192,8 @@ def _client() -> "HfApi":
     import gesso
 
     huggingface_hub.utils.logging.set_verbosity(logging.CRITICAL)  # what it has to say, it raises too
+    if not sys.stderr.isatty():
+        huggingface_hub.utils.disable_progress_bars()
     return huggingface_hub.HfApi(library_name="gesso", library_version=gesso.__version__)
 
 
@@ -221,6 +224,8 @@ def _refusals(name: Name, done: str) -> Iterator[None]:
     except Exception as error:  # the HTTP library's, whichever it is; what Python or Rust make of a broken connection
         if isinstance(error, OSError) and error.errno is not None and not _is_away(error):
             raise DiskError(f"{name}: could not be {done}: {error.filename or 'the disk'}: {error.strerror}") from error
+        if answer := next((each for each in _links(error) if isinstance(each, errors.HfHubHTTPError)), None):
+            raise DataError(f"{name}: could not be {done}: {_answer(answer)}") from None
         if _is_away(error) or isinstance(error, (RuntimeError, ValueError, OSError)):
             raise DataError(f"{name}: could not be {done}: {_reason(error)}; give the same command again") from None
         raise
@@ -250,21 +255,22 @@ def _is_away(error: BaseException) -> bool:
 
     if isinstance(error, HfHubHTTPError):
         return bool(error.response.status_code >= 500)
-    links: list[BaseException] = []
-    link: BaseException | None = error
-    while link and link not in links:
-        links.append(link)
-        link = link.__cause__ or link.__context__
     transport = HfHubHTTPError.__bases__[0]  # what all errors of the client's HTTP library are
-    return any(isinstance(each, (transport, ConnectionError, TimeoutError)) for each in links)
+    return any(isinstance(each, (transport, ConnectionError, TimeoutError)) for each in _links(error))
+
+
+def _links(error: BaseException) -> Iterator[BaseException]:
+    """`error` and what it came of, which the client wraps a few times over."""
+    link: BaseException | None = error
+    while link:
+        yield link
+        link = link.__cause__ or link.__context__
 
 
 def _reason(error: BaseException) -> str:
-    """The operating system's word for what ails a connection, which is wrapped a few times over; else the error's."""
-    link: BaseException | None = error
-    while link:
+    """The operating system's word for what ails a connection; else the error's own."""
+    for link in _links(error):
         if isinstance(link, OSError) and link.strerror:
             return link.strerror
-        link = link.__cause__ or link.__context__
     status = getattr(getattr(error, "response", None), "status_code", None)
     return f"it answers {status}" if status else " ".join(str(error).split())[:120] or type(error).__name__
