@@ -1,14 +1,13 @@
 """Exported ONNX files give what torch gives, at any size, and say what they are."""
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from made import changed, drawn
+from made import drawn
 from torch import Tensor, nn
 
 from commands import Gesso, refused
@@ -144,11 +143,3 @@ def test_half_precision_keeps_its_inputs_and_outputs(runs: dict[str, Path], tmp_
     session = opened(out)
     assert [each.type for each in (*session.get_inputs(), *session.get_outputs())] == ["tensor(float)"] * 2
     assert described(out).precision == "fp16"
-
-
-def test_int8_tells_what_it_costs(tmp_path: Path, gesso: Gesso, make: Callable[..., Path]) -> None:
-    run = make("pix2pix", lambda recipe: changed(recipe, "data", evaluate_subset=3))
-    said = gesso("export", run, "-o", tmp_path / "small.onnx", "--precision", "int8")
-    assert said.code == 0
-    assert any("L1 to torch" in line and "L1 to the targets" in line for line in said.out)
-    assert described(tmp_path / "small.onnx").precision == "int8"

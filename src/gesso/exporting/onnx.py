@@ -3,7 +3,6 @@
 import contextlib
 import io
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +13,10 @@ import torch
 
 from gesso.errors import UsageError
 from gesso.exported import sealed
-from gesso.exporting.checking import SCORED, Run, as_input, check, score
+from gesso.exporting.checking import Run, check, score
 from gesso.exporting.graph import Graph, graphs, traced
-from gesso.exporting.pictures import tried_on
 from gesso.exporting.placing import places
+from gesso.exporting.quantizing import quantized
 from gesso.exporting.source import Options, Source
 from gesso.files import write_all
 
@@ -69,7 +68,7 @@ def converted(graph: Graph, source: Source) -> Any:
         )
         model = program.model_proto
         if graph.about.precision == "int8":
-            model = _quantized(model, graph, source)
+            model = quantized(model, graph, source)
     _clean(model)
     model.producer_name, model.producer_version, model.graph.name = "gesso", graph.about.gesso, graph.about.name
     return model
@@ -111,38 +110,3 @@ def runner(content: bytes, graph: Graph) -> Run:
         return made
 
     return run
-
-
-class _Calibration:
-    """Inputs one by one, as onnxruntime's quantization reads them."""
-
-    def __init__(self, graph: Graph, source: Source) -> None:
-        tried = tried_on(source, graph.about.direction, SCORED)
-        self._left = iter([{graph.names[0]: as_input(each[None], graph)} for each in tried.inputs])
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        return next(self._left, None)
-
-
-def _quantized(model: Any, graph: Graph, source: Source) -> Any:
-    """`model` with convolutions and products in int8: weights by output channel, activations by their range on the
-    run's test pictures. Transposed convolutions stay float32, for which onnxruntime has no int8."""
-    import onnx
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-
-    class Reader(_Calibration, CalibrationDataReader):  # type: ignore[misc]
-        pass
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        quantize_static(
-            model,
-            path,
-            Reader(graph, source),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "MatMul", "Gemm"],
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-            activation_type=QuantType.QInt8,
-        )
-        return onnx.load(path)
