@@ -22,10 +22,12 @@ from gesso.publishing.words import (
     LICENCES,
     UNLICENSED,
     classes_of,
+    code,
     images_of_sheet,
     limits,
     number,
     papers,
+    plain,
     purpose,
     what_goes_in,
 )
@@ -129,7 +131,7 @@ def _use(subject: Subject, place: str) -> list[str]:
         use = [f"gesso classify {named} photos/ --top 3"]
     root = recipe.data.root
     score = f"gesso evaluate {named}" + (
-        "" if root == BUILTIN_STREETS else " --data-root datasets/" + data_name(subject)
+        "" if root == BUILTIN_STREETS else " --data-root " + shlex.quote(f"datasets/{data_name(subject)}")
     )
     pinned = "`@COMMIT` behind the name pins what is used." if is_hub(place) else "The name is this folder's."
     return [
@@ -159,12 +161,8 @@ def _data(subject: Subject) -> list[str]:
     elif data.root == BUILTIN_STREETS:
         told = f"The streets that gesso renders itself. {seen}"
     else:
-        named = (
-            f" ({', '.join(f'`{name}`' for name in subject.asked.datasets)} on the hub)"
-            if subject.asked.datasets
-            else ""
-        )
-        told = f"The data set `{data_name(subject)}`{named}, which is not published with the model. {seen}"
+        named = f" ({', '.join(map(code, subject.asked.datasets))} on the hub)" if subject.asked.datasets else ""
+        told = f"The data set {code(data_name(subject))}{named}, which is not published with the model. {seen}"
     fields = [
         f"{flag.replace('_', ' ')} {value}"
         for flag, value in vars(data).items()
@@ -192,7 +190,7 @@ def _scores(subject: Subject, place: str) -> list[str]:
         lines += [f"### {table.direction}", ""] if table.direction else []
         lines += [*_table(["method", *heads], body), "", *([table.verdict, ""] if table.verdict else [])]
     lines += [
-        f"↓ lower, ↑ higher is better; split `{plain(str(metrics.get('split', '')))}`. How they were measured:",
+        f"↓ lower, ↑ higher is better; split {code(str(metrics.get('split', '')))}. How they were measured:",
         "",
     ]
     lines += [f"- {plain(line)}" for line in str(metrics.get("protocol", "")).splitlines() if line.strip()]
@@ -274,11 +272,6 @@ def data_name(subject: Subject) -> str:
     """What the data set is called."""
     root = subject.recipe.data.root
     return "streets" if root == BUILTIN_STREETS else root or "unknown"
-
-
-def plain(text: str) -> str:
-    """`text` in one line, in which nothing is taken for HTML."""
-    return " ".join(text.split()).replace("<", "&lt;")
 
 
 def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:

@@ -40,10 +40,20 @@ def number(count: int) -> str:
     return f"{count:,}"
 
 
+def plain(text: str) -> str:
+    """`text` in one line, in which nothing is taken for HTML."""
+    return " ".join(text.split()).replace("<", "&lt;")
+
+
+def code(name: str) -> str:
+    """`name` as code, in one line."""
+    return f"`{' '.join(name.replace('`', ' ').split())}`"
+
+
 def purpose(subject: Subject) -> str:
     """What the model does, in a sentence."""
     recipe = subject.recipe
-    data = "the streets that gesso renders" if recipe.data.root == BUILTIN_STREETS else f"`{recipe.data.root}`"
+    data = "the streets that gesso renders" if recipe.data.root == BUILTIN_STREETS else code(recipe.data.root)
     learnt = "with weights from another program" if subject.imported else f"trained on {data}"
     if isinstance(subject.model, Translator):
         there = subject.model.translations.values()
@@ -80,7 +90,7 @@ def classes_of(recipe: ClassificationRecipe) -> str:
     names = recipe.data.class_names
     if len(names) > LISTED:
         return f"{len(names)} classes, whose names are in `recipe.json`."
-    return f"Classes: {', '.join(f'`{name}`' for name in names)}."
+    return f"Classes: {', '.join(map(code, names))}."
 
 
 def images_of_sheet(subject: Subject) -> str:
@@ -135,7 +145,7 @@ def limits(subject: Subject) -> list[str]:
             "It knows rendered streets alone. Of photos it was shown none; what it does with them was not measured."
         )
     else:
-        told.append(f"It knows pictures such as those of `{recipe.data.root}`; of others it was not asked.")
+        told.append(f"It knows pictures such as those of {code(recipe.data.root)}; of others it was not asked.")
     images = subject.environment.get("training images")
     if isinstance(images, int) and 0 < images < FEW:
         told.append(f"It was trained on {number(images)} images only.")
