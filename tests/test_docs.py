@@ -35,6 +35,7 @@ from gesso.predicting.alone import COMMANDS as ALONE_COMMANDS
 from gesso.recipe import BUILTIN_STREETS, TranslationData
 from gesso.recipes import RECIPES
 from gesso.restoring import flat
+from hub_site import Hub, serving, use
 from inline import run_inline
 from measured import measured
 from publications import pix2pix_set, served, write_cityscapes, write_imagenet, write_msls
@@ -114,7 +115,16 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str) -> Path:
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub on loopback, to which this process is logged in."""
+    hub = Hub()
+    with serving(hub):
+        use(hub, tmp_path / "hub-cache", monkeypatch)
+        yield hub
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str, hub: Hub) -> Path:
     """A current folder with toy data under the documents' names; public sets are on `server`; the demo is a toy."""
     (tmp_path / "downloads").mkdir()
     write_cityscapes(tmp_path / "downloads")

@@ -27,9 +27,10 @@ _WHERE = {
     "translate": ("gesso.predicting.folder", "translate_folder"),
     "sample": ("gesso.predicting.sampling", "sample_run"),
     "classify": ("gesso.predicting.classify", "classify_folder"),
+    "publish": ("gesso.publishing", "publish"),
 }
 
-__all__ = ["RECIPES", "__version__", "classify", "evaluate", "resume", "sample", "train", "translate"]
+__all__ = ["RECIPES", "__version__", "classify", "evaluate", "publish", "resume", "sample", "train", "translate"]
 
 
 def __getattr__(name: str) -> Any:

@@ -29,7 +29,7 @@ NEEDED = ("manifest.json", "recipe.json")
 """Without these a repository is no model that gesso published."""
 OTHERS = (".gitattributes", "README.md")
 """What the hub itself puts into a new repository."""
-LARGEST = 10 * 2**30
+LARGEST = 10 * 10**9
 """Bytes of the largest model that is pulled; the largest that gesso trains has some hundred million."""
 MANY = 1000
 """Files of a repository that are looked at."""

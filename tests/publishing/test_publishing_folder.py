@@ -5,6 +5,9 @@ import errno
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +183,30 @@ def test_a_full_disk_leaves_what_was_there(
         said = gesso("publish", run, "--to", shared, "--replace", "--licence", "MIT")
     refused(said._replace(err=said.err[-1:]), "cannot be written: the disk is full")
     assert contents(shared.parent) == before
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from gesso.cli import main
+where, name, call, *words = sys.argv[1:]
+owner = {"os": os, "Path": Path}[where]
+real, left = getattr(owner, name), iter(range(int(call), -1, -1))
+setattr(owner, name, lambda *given: os.kill(os.getpid(), signal.SIGKILL) if next(left) == 0 else real(*given))
+main(words)
+"""
+
+
+@pytest.mark.parametrize(("where", "name", "call"), [("os", "fsync", 3), ("Path", "rename", 1)])
+def test_a_kill_loses_nothing(where: str, name: str, call: int, run: Path, shared: Path, gesso: Gesso) -> None:
+    """While a file is written; and when the old model has left its place and the new one is not yet there."""
+    before = contents(shared)
+    words = ["publish", str(run), "--to", str(shared), "--replace"]
+    done = subprocess.run([sys.executable, "-c", KILLED, where, name, str(call), *words], timeout=200, check=False)
+    assert done.returncode == -signal.SIGKILL
+    refused(gesso("publish", run, "--to", shared), "a published model is there already")
+    assert contents(shared) == before
+    assert sorted(path.name for path in shared.parent.iterdir()) == ["runs", "shared"]
 
 
 def test_an_interrupt_leaves_nothing(run: Path, tmp_path: Path, gesso: Gesso, monkeypatch: pytest.MonkeyPatch) -> None:

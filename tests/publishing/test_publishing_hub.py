@@ -131,6 +131,15 @@ def test_a_hub_that_does_not_work_is_as_none(
     assert lines(translate(gesso, NAME, pairs, tmp_path / "b"), r"(it answers 503); taking commit")
 
 
+@pytest.mark.parametrize(("status", "pattern"), [(403, "your token may not do this there"), (500, "500|reached")])
+def test_a_download_that_fails_is_told_in_one_line(
+    status: int, pattern: str, shared: dict[str, bytes], hub: Hub, pairs: Path, tmp_path: Path, gesso: Gesso
+) -> None:
+    hub.add("me/facades", shared)
+    hub.answers = {"GET /me/facades/resolve": status}
+    refused(translate(gesso, NAME, pairs, tmp_path / "out"), f"{NAME}: could not be pulled: .*({pattern})")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("files", "pattern"),
     [
@@ -192,7 +201,7 @@ def test_a_model_that_is_too_large_is_not_pulled(
 ) -> None:
     hub.add("me/facades", shared)
     hub.sizes = {"G.safetensors": 11 * 2**30}
-    refused(translate(gesso, NAME, pairs, tmp_path / "out"), "files of 11.8 GB, more than 11 GB")  # type: ignore[arg-type]
+    refused(translate(gesso, NAME, pairs, tmp_path / "out"), "files of 11.8 GB, more than 10 GB")  # type: ignore[arg-type]
     assert not [line for line in hub.asked if "resolve" in line]
 
 

@@ -4,6 +4,7 @@ What is published is a checkpoint as `engine/checkpoint.py` reads it, so every c
 pictures lie beside it and not in its manifest: on the hub people edit the card, and the weights are whole all the same.
 """
 
+import glob
 import os
 import shutil
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ def publish(run: Path, to: str, asked: Asked, *, public: bool = False, replace: 
     """
     name = parse_name(to) if is_hub(to) else None
     if name is None:
+        _put_back(Path(to).absolute())
         _check_place(Path(to), replace)
     if public and name is None:
         raise UsageError(f"--public: {to} is a folder, seen by whom its permissions say; leave it out")
@@ -106,9 +108,18 @@ def _check_place(folder: Path, replace: bool) -> None:
         raise UsageError(f"--to {folder}: a published model is there already; --replace puts this one in its place")
 
 
+def _put_back(place: Path) -> None:
+    """What a kill left beside `place`: the model that was there, where the new one was not yet in its place."""
+    for before in place.parent.glob(f".{glob.escape(place.name)}.*.old.tmp"):
+        if not place.exists():
+            before.rename(place)
+    for left in place.parent.glob(f".{glob.escape(place.name)}.*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 def _write(folder: Path, files: dict[str, bytes]) -> Path:
     """Make `folder` hold `files`, and nothing else; DiskError leaves what was there."""
-    place = folder.resolve()
+    place = folder.absolute()
     beside, before = (place.with_name(f".{place.name}.{os.getpid()}.{kind}tmp") for kind in ("", "old."))
     with disk_errors(folder):
         try:
