@@ -45,6 +45,15 @@ def test_numbers_and_names_that_make_no_sense(
     assert not list(tmp_path.rglob("log.jsonl"))  # before the first step
 
 
+def test_empty_word_is_not_taken_for_the_working_folder(gesso: Gesso) -> None:
+    refused(gesso("data", "check", ""), "an argument is empty, perhaps a shell variable that is not set")
+
+
+def test_empty_value_of_a_flag_is_one(gesso: Gesso, pairs: Path, tmp_path: Path) -> None:
+    said = gesso("bench", "converge", "pix2pix-demo", "--data-root", "", "--seeds", 0)
+    refused(said, "--seeds 0: must be 1 or more")
+
+
 def test_missing_root_names_the_flag(gesso: Gesso, tmp_path: Path) -> None:
     refused(gesso("train", "pix2pix", "--runs", tmp_path / "runs"), "--data.root is missing: name the folder")
     assert not (tmp_path / "runs").exists()

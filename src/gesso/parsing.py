@@ -42,6 +42,9 @@ def parse(form: Callable[..., T], arguments: Sequence[str], name: str, example: 
     about = inspect.cleandoc(form.__doc__ or "").split("\n\nArgs:")[0]
     wanted = f"{about}\n\nExample: {example}"
     words = list(arguments)
+    if any(word == "" and not before.startswith("-") for before, word in zip(["", *words], words, strict=False)):
+        # As a path it would be the working folder, which is not what was meant.
+        raise UsageError(f"an argument is empty, perhaps a shell variable that is not set; see gesso {name} --help")
     while True:
         errors = io.StringIO()
         try:

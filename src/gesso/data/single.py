@@ -222,7 +222,8 @@ def class_names(data: ClassData) -> tuple[str, ...]:
     folders = [path for path in folder.iterdir() if path.is_dir() and wanted(path.name)] if folder.is_dir() else []
     names = tuple(sorted(path.name for path in folders))
     if len(names) < 2:
-        raise DataError(f"{folder}: no folders of classes here; gesso wants {data.train_split}/CLASS/IMAGE")
+        wanted_too = f"{data.train_split}/CLASS/IMAGE and {data.evaluate_split}/CLASS/IMAGE"
+        raise DataError(f"{folder}: no folders of classes here; gesso wants {wanted_too}")
     return names
 
 
