@@ -91,6 +91,16 @@ def test_one_generator_of_a_cyclegan_has_the_direction_of_its_name(
     assert "supposed" not in said.out[0]
 
 
+@pytest.mark.parametrize(("flags", "dropout"), [([], 0.5), (["--dropout", "-1"], 0.5), (["--dropout", "0"], 0.0)])
+def test_a_unet_has_the_references_dropout_unless_another_is_given(
+    flags: list[str], dropout: float, gesso: Gesso, tmp_path: Path
+) -> None:
+    file = saved(tmp_path / "latest_net_G.pth", ReferenceUNet(3, 3, 4, 5, "batch"))
+    said = imported(gesso, "junyanz", tmp_path / "run", file, *flags)
+    assert read_recipe(tmp_path / "run").generator.dropout == dropout  # type: ignore[attr-defined]
+    assert ("(supposed)" in said.out[0].partition("dropout")[2].partition(",")[0]) == (dropout == 0.5)
+
+
 def test_a_pix2pix_of_the_other_direction(gesso: Gesso, tmp_path: Path) -> None:
     G = saved(tmp_path / "latest_net_G.pth", ReferenceUNet(3, 1, 4, 5, "batch"))
     D = saved(tmp_path / "latest_net_D.pth", ReferencePixelGAN(4, 4, "batch"))
@@ -151,7 +161,13 @@ def test_a_file_may_come_in_several_forms(form: str, gesso: Gesso, tmp_path: Pat
         ({"latest_net_G.pth": "G", "latest_net_G_A.pth": "G"}, [], "G, G_A: give one generator, or G_A and G_B"),
         ({"latest_net_G_A.pth": "G"}, ["--direction", "BtoA"], "--direction BtoA: .* is G_A, which draws AtoB"),
         ({"latest_net_G.pth": "G"}, ["--blocks", "3"], "--blocks 3: of no use for the files of junyanz"),
-        ({"latest_net_G.pth": "G"}, ["--dropout", "2"], r"--dropout 2: must lie in \[0, 1\)"),
+        ({"latest_net_G.pth": "G"}, ["--blocks", "-1"], "--blocks -1: must be 0 or more"),
+        ({"latest_net_G.pth": "unet"}, ["--dropout", "1"], r"--dropout 1: must lie in \[0, 1\)"),
+        ({"latest_net_G.pth": "unet"}, ["--dropout", "-0.5"], r"--dropout -0\.5: must lie in \[0, 1\)"),
+        ({"latest_net_G.pth": "unet"}, ["--dropout", "nan"], r"--dropout nan: must lie in \[0, 1\)"),
+        ({"latest_net_G.pth": "G"}, ["--dropout", "0.5"], r"--dropout 0\.5: a ResNet's file says itself"),
+        ({"latest_net_G.pth": "unet"}, ["--padding", "reflect"], "--padding reflect: no residual block here has"),
+        ({"latest_net_G.pth": "G"}, ["--padding", "symmetric"], "--padding symmetric: the reference's blocks have"),
         ({"latest_net_G.pth": "G", "latest_net_D.pth": "D"}, [], "of 3 channels; a pix2pix's, .* sees 6"),
         ({"latest_net_G_A.pth": "G", "latest_net_G_B.pth": "other"}, [], "not of one CycleGAN"),
     ],
@@ -163,6 +179,7 @@ def test_files_that_are_no_model_are_refused(
         "G": ReferenceResNet(3, 3, 4, 1, "instance"),
         "D": ReferencePatchGAN(3, 4, 1, "instance"),
         "other": ReferenceResNet(3, 3, 4, 2, "instance"),
+        "unet": ReferenceUNet(3, 3, 4, 5, "batch"),
     }
     paths = [saved(tmp_path / name, networks[each]) for name, each in files.items()]
     refused(gesso("import", *paths, "--from", "junyanz", "-o", tmp_path / "run", *flags), reason)

@@ -57,7 +57,7 @@ def test_batch_norms_running_statistics_come_along(gesso: Gesso, tmp_path: Path)
     assert within(run, Cells(theirs, "REFLECT", train=False).resnet(IMAGE, 1), train=False)
 
 
-@pytest.mark.parametrize(("flags", "blocks"), [([], 9), (["--blocks", "3"], 3)])
+@pytest.mark.parametrize(("flags", "blocks"), [([], 9), (["--blocks", "0"], 9), (["--blocks", "3"], 3)])
 def test_one_block_that_the_zoo_repeats_is_repeated(
     flags: list[str], blocks: int, gesso: Gesso, tmp_path: Path
 ) -> None:
@@ -108,3 +108,26 @@ def test_a_norm_that_learned_behind_a_bias_is_refused(gesso: Gesso, tmp_path: Pa
     (tmp_path / "G_A.ckpt").write_bytes(ckpt(theirs))
     said = gesso("import", tmp_path / "G_A.ckpt", "--from", "mindspore", "-o", tmp_path / "run")
     refused(said, r"model\.5\.weight has learned, behind a convolution with a bias")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "flags", "reason"),
+    [
+        (
+            resnet(4, 2, "instance", bordered=True),
+            ["--blocks", "3"],
+            r"--blocks 3: .*G_A\.ckpt says it itself, it has 2",
+        ),
+        (resnet(4, 1, "instance", bordered=True), ["--blocks", "1001"], r"--blocks 1001: must lie in 1 … 1000"),
+        (unet(4, 5, "instance"), ["--blocks", "3"], r"--blocks 3: .*G_A\.ckpt is a U-Net"),
+        (unet(4, 5, "instance"), ["--dropout", "1"], r"--dropout 1: must lie in \[0, 1\)"),
+        (resnet(4, 2, "instance", bordered=False), ["--padding", "symmetric"], "no residual block here has a border"),
+        (resnet(4, 2, "instance", bordered=True), ["--padding", "replicate"], "--padding replicate: the zoo's blocks"),
+    ],
+)
+def test_flags_that_these_files_have_no_use_for_are_refused(
+    theirs: Parameters, flags: list[str], reason: str, gesso: Gesso, tmp_path: Path
+) -> None:
+    (tmp_path / "G_A.ckpt").write_bytes(ckpt(theirs))
+    refused(gesso("import", tmp_path / "G_A.ckpt", "--from", "mindspore", "-o", tmp_path / "run", *flags), reason)
+    assert not (tmp_path / "run").exists()

@@ -21,6 +21,8 @@ BY_NAME = re.compile(r"(?:^|[_-])([GD](?:_[AB])?)$")
 def import_junyanz(files: tuple[str, ...], options: Options) -> Imported:
     """The generators, and discriminators if given, as a pix2pix or a CycleGAN run."""
     no_use("junyanz", options, "blocks", "classes")
+    if options.padding == "symmetric":
+        raise UsageError("--padding symmetric: the reference's blocks have reflect or replicate")
     found = [(network, path, read_state(path)) for network, path in given(files, NETWORKS, BY_NAME)]
     if len(found) == 1 and not found[0][0]:
         found = [("D" if is_discriminator(found[0][2]) else "G", *found[0][1:])]
@@ -42,4 +44,6 @@ def import_junyanz(files: tuple[str, ...], options: Options) -> Imported:
         generators[network] = replace(generator, config=as_tested(generator.config), told=told)
     if not generators:
         raise UsageError(f"{files[0]}: a discriminator alone; give its generator too")
+    if options.dropout is not None and not any(each.config.kind == "unet" for each in generators.values()):
+        raise UsageError(f"--dropout {options.dropout:g}: a ResNet's file says itself whether it has any; leave it out")
     return assemble(generators, discriminators, options)

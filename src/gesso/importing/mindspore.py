@@ -57,6 +57,8 @@ BLOCKS = 9
 def import_mindspore(files: tuple[str, ...], options: Options) -> Imported:
     """The generators, and discriminators if given, as a CycleGAN run, a lone generator as a pix2pix run."""
     no_use("mindspore", options, "classes")
+    if options.padding == "replicate":
+        raise UsageError("--padding replicate: the zoo's blocks have reflect or symmetric")
     networks: dict[str, tuple[Path, Weights]] = {}
     for network, path in given(files, NETWORKS, BY_NAME):
         for name, weights in _split(path, plain(path, read_ckpt(path)), network).items():
@@ -71,6 +73,8 @@ def import_mindspore(files: tuple[str, ...], options: Options) -> Imported:
             discriminators[name] = replace(judge, part=replace(judge.part, zero_biases=True))
             continue
         if any(key.startswith("model.") for key in weights):
+            if options.blocks is not None:
+                raise UsageError(f"--blocks {options.blocks}: {path} is a U-Net, which has none; leave it out")
             generator = find_generator(path, _unet(path, weights), replace(options, dropout=dropout))
             config = generator.config
         else:

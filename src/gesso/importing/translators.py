@@ -18,6 +18,9 @@ def assemble(
     generators: dict[str, FoundGenerator], discriminators: dict[str, FoundDiscriminator], options: Options
 ) -> Imported:
     """A CycleGAN of G_A and G_B, a pix2pix of a lone generator. GessoError where networks do not belong together."""
+    bordered = [each for each in generators.values() if each.config.kind == "resnet" and each.config.padding != "zero"]
+    if options.padding and not bordered:
+        raise UsageError(f"--padding {options.padding}: no residual block here has a border of its own; leave it out")
     if {"G_A", "G_B"} == set(generators):
         return _cyclegan(generators, discriminators, options)
     if len(generators) != 1:
