@@ -188,12 +188,13 @@ def push(name: Name, files: Mapping[str, bytes], *, public: bool, message: str) 
 
 def _client() -> "HfApi":
     import huggingface_hub
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     import gesso
 
     huggingface_hub.utils.logging.set_verbosity(logging.CRITICAL)  # what it has to say, it raises too
     if not sys.stderr.isatty():
-        huggingface_hub.utils.disable_progress_bars()
+        disable_progress_bars()
     return huggingface_hub.HfApi(library_name="gesso", library_version=gesso.__version__)
 
 
