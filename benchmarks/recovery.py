@@ -1,7 +1,7 @@
 """Whether a run that is disturbed on its way comes to the score of one that is not, with the guard and without it.
 
     python benchmarks/recovery.py
-    python benchmarks/recovery.py --recipe cyclegan-demo --disturbance nan --guard on
+    python benchmarks/recovery.py --recipe cyclegan-demo --epochs 5 --disturbance nan --guard on
 
 Disturbances: `nan` puts a number that is none into the gradients of one update in a hundred, drawn at random; `rate`
 multiplies the learning rates by a hundred for forty steps, a quarter of the way in; `none` is the run itself. Each is
@@ -64,9 +64,10 @@ def raise_rates(first: int) -> None:
     training.rate = rate  # type: ignore[attr-defined]
 
 
-def one(name: str, disturbance: str, guarded: bool, seed: int) -> None:
+def one(name: str, disturbance: str, guarded: bool, seed: int, epochs: float) -> None:
     """Train in this process, and print what came of it."""
     recipe = RECIPES[name]()
+    recipe = dataclasses.replace(recipe, epochs=epochs or recipe.epochs)
     last = dataclasses.replace(recipe.checkpoints, best="none")
     recipe = dataclasses.replace(recipe, seed=seed, guard=Guard(enabled=guarded), checkpoints=last)
     if disturbance == "nan":
@@ -96,17 +97,18 @@ def main() -> None:
     parser.add_argument("--recipe", nargs="+", default=["pix2pix-demo", "cyclegan-demo"])
     parser.add_argument("--disturbance", nargs="+", choices=("none", "nan", "rate"), default=["nan", "rate"])
     parser.add_argument("--guard", nargs="+", choices=("on", "off"), default=["on", "off"])
+    parser.add_argument("--epochs", type=float, default=0, help="0: the recipe's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        return one(options.recipe[0], options.disturbance[0], options.guard == ["on"], options.seed)
+        return one(options.recipe[0], options.disturbance[0], options.guard == ["on"], options.seed, options.epochs)
     for name in options.recipe:
         for disturbance in options.disturbance:
             for guard in options.guard:
                 print(f"{name}, disturbance {disturbance}, guard {guard}", flush=True)
                 words = ["--one", "--recipe", name, "--disturbance", disturbance, "--guard", guard]
-                words += ["--seed", str(options.seed)]
+                words += ["--seed", str(options.seed), "--epochs", str(options.epochs)]
                 done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True, check=False)
                 told = [line for line in done.stdout.splitlines() if line.startswith("  ")]
                 print(
