@@ -131,6 +131,7 @@ def test_a_bad_picture_is_named_and_the_others_are_done(
         (["--direction", "BtoA"], "--direction BtoA: .* was exported for AtoB"),
         (["--provider", "AbacusExecutionProvider"], "this onnxruntime has .*CPUExecutionProvider"),
         (["--batch-size", "0"], "--batch-size 0: must be 1 or more"),
+        (["--tile", "64"], r"--tile 64: .*\.onnx takes every picture whole.*; translate the run with --tile"),
     ],
 )
 def test_flags_that_cannot_be(

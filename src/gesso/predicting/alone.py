@@ -49,8 +49,14 @@ def translate(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--existing", choices=("refuse", "skip", "replace"), default="refuse", help="where a result is there already"
     )
+    parser.add_argument("--tile", type=int, default=0, help=argparse.SUPPRESS)  # to say more than that there is none
     _reading(parser)
     values = vars(parser.parse_args(arguments))
+    if tile := values.pop("tile"):
+        raise UsageError(
+            f"--tile {tile}: {values['model']} takes every picture whole; in tiles, whose norms would each have other "
+            "statistics, brightness would change in steps; translate the run with --tile, or use --resize"
+        )
     from gesso.predicting.alone_translate import translate_alone
 
     return translate_alone(**values)
