@@ -32,7 +32,8 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what it finds wrong is raised, and becomes one line
         try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=[provider])
+            # Without fallback, which tells of itself on standard output and computes elsewhere than was asked.
+            self._session = onnxruntime.InferenceSession(content, options, providers=[provider], enable_fallback=0)
             texts = self._session.get_modelmeta().custom_metadata_map
         except Exception as error:  # its classes of errors have nothing but Exception in common
             raise CheckpointError(f"{path}: onnxruntime cannot load it: {_first_line(error)}") from None
