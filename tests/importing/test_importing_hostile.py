@@ -15,9 +15,11 @@ import torch
 from bringing import saved
 from mindspore_networks import ckpt, field, resnet, varint
 from reference_networks import ReferenceResNet
+from safetensors.torch import save
 
 from commands import Gesso, refused
-from gesso.importing import FORMATS
+from gesso.errors import GessoError
+from gesso.importing import FORMATS, Options, write_run
 
 
 class Payload:
@@ -51,6 +53,12 @@ def test_code_in_a_file_is_not_run_and_is_named(program: str, zipped: bool, gess
 def test_a_bare_pickle_is_not_run(gesso: Gesso, tmp_path: Path) -> None:
     (tmp_path / "G.pth").write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
     refused_import(gesso, tmp_path / "G.pth", "not a file of weights that is safe to load")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_pickle_that_is_called_a_checkpoint_of_mindspore_is_not_run(gesso: Gesso, tmp_path: Path) -> None:
+    (tmp_path / "G_A.ckpt").write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
+    refused_import(gesso, tmp_path / "G_A.ckpt", "not a MindSpore checkpoint, or damaged", "mindspore")
     assert not (tmp_path / "ran").exists()
 
 
@@ -128,25 +136,41 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.parametrize(("program", "name"), [("mindspore", "G_A.ckpt"), ("junyanz", "G.pth")])
+def whole(name: str) -> bytes:
+    """A small generator in the kind of file that `name` says."""
+    if name.endswith(".ckpt"):
+        return ckpt(resnet(1, 1, "instance", bordered=True))
+    state = ReferenceResNet(1, 1, 1, 1, "instance").state_dict()
+    if name.endswith(".safetensors"):
+        return save(state)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("program", "name"), [("mindspore", "G_A.ckpt"), ("junyanz", "G.pth"), ("junyanz", "G.safetensors")]
+)
 def test_damaged_files_are_refused_in_one_line_or_taken_whole(
-    program: str, name: str, gesso: Gesso, tmp_path: Path
+    program: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if program == "mindspore":
-        content = ckpt(resnet(1, 1, "instance", bordered=True))
-    else:
-        buffer = io.BytesIO()
-        torch.save(ReferenceResNet(1, 1, 1, 1, "instance").state_dict(), buffer)
-        content = buffer.getvalue()
-    rng = random.Random(7)
-    for i in range(20):
-        (tmp_path / name).write_bytes(damaged(content, rng))
+    monkeypatch.setattr(
+        "gesso.importing.run.write_report", lambda run: None
+    )  # most of the time, and nothing of the file
+    content, rng, file, taken = whole(name), random.Random(7), tmp_path / name, 0
+    for i in range(300):
+        file.write_bytes(damaged(content, rng))
         out = tmp_path / "runs" / str(i)
-        said = gesso("import", tmp_path / name, "--from", program, "-o", out)
-        if said.code:
-            refused(said, re.escape(name))
-        assert out.exists() == (said.code == 0)
-        assert not list((tmp_path / "runs").glob(".*")) if (tmp_path / "runs").exists() else True
+        try:
+            write_run(FORMATS[program]((str(file),), Options()), out)
+            taken += 1
+        except GessoError as error:
+            assert name in str(error) and "\n" not in str(error)
+            assert not out.exists()
+        else:
+            assert (out / "recipe.json").exists()
+    assert len(list((tmp_path / "runs").iterdir())) == taken  # and nothing half made beside them
+    assert 0 < taken < 300
 
 
 def test_a_folder_that_has_something_is_left_alone(gesso: Gesso, tmp_path: Path) -> None:
