@@ -200,7 +200,7 @@ def test_cost_and_provenance_are_told(run: Path, card: Published, tmp_path: Path
     assert re.search(r"manifest in its run: `[0-9a-f]{64}`", told) and "trained with gesso" in told
 
 
-def test_the_sheet_is_of_the_checkpoint_or_from_before_it(run: Path, card: Published, tmp_path: Path) -> None:
+def test_the_sheet_is_the_one_nearest_to_the_checkpoint(run: Path, card: Published, tmp_path: Path) -> None:
     best = int((run / "checkpoints" / "best").read_text())
     sheet = run / "samples" / f"{best:09d}.png"
     later = run / "samples" / f"{best + 1:09d}.png"
@@ -211,6 +211,15 @@ def test_the_sheet_is_of_the_checkpoint_or_from_before_it(run: Path, card: Publi
     text = card(run)
     assert (tmp_path / "shared" / "sheet.png").read_bytes() == earlier.read_bytes()
     assert f"drawn after {best - 1} images, before this checkpoint" in section(text, "Samples")
+
+
+def test_a_sheet_from_after_the_checkpoint_says_so(run: Path, card: Published) -> None:
+    best = int((run / "checkpoints" / "best").read_text())
+    sheet = run / "samples" / f"{best:09d}.png"
+    for drawn in run.glob("samples/*.png"):
+        drawn.replace(run / "samples" / f"{best + 7:09d}.png")
+    assert not sheet.exists()
+    assert f"drawn after {best + 7} images, after this checkpoint" in section(card(run), "Samples")
 
 
 def test_an_imported_model_says_where_from_and_not_how_it_was_trained(run: Path, card: Published) -> None:

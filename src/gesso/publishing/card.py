@@ -204,7 +204,8 @@ def _samples(subject: Subject) -> list[str]:
     if not subject.sheet:
         return []
     at = subject.sheet.images
-    when = "" if at == subject.found.images else f" It was drawn after {number(at)} images, before this checkpoint."
+    side = "before" if at < subject.found.images else "after"
+    when = "" if at == subject.found.images else f" It was drawn after {number(at)} images, {side} this checkpoint."
     return [f"![{images_of_sheet(subject)}]({SHEET})", "", f"{images_of_sheet(subject)}. Not chosen by anybody.{when}"]
 
 

@@ -136,10 +136,9 @@ def _told(environment: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sheet(folder: Path, images: int) -> Sheet | None:
-    """The last sheet that was drawn before the model had seen more than `images`."""
-    drawn = [path for path in folder.glob("*.png") if path.stem.isdecimal() and images_of(Path(path.stem)) <= images]
-    last = max(drawn, key=lambda path: int(path.stem), default=None)
-    return Sheet(last, int(last.stem)) if last else None
+    """The sheet that was drawn nearest to when the model had seen `images`."""
+    drawn = [Sheet(path, images_of(Path(path.stem))) for path in folder.glob("*.png") if path.stem.isdecimal()]
+    return min(drawn, key=lambda sheet: (abs(sheet.images - images), sheet.images), default=None)
 
 
 class _Private:
