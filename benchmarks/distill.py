@@ -126,6 +126,7 @@ def main() -> None:
     parser.add_argument("--narrower", type=int, default=4, help="filters of the teacher to one of the student")
     parser.add_argument("--separable", action="store_true", help="depthwise-separable blocks in the student")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="the first of the seeds")
     parser.add_argument("--epochs", type=float, default=0, help="of the students; 0: the demo's")
     parser.add_argument("--teacher-epochs", type=float, default=0, help="0: as long as the students")
     parser.add_argument("--images", type=int, default=0, help="training images; 0: the demo's")
@@ -139,7 +140,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     closed, score = [], ""
     told = []
-    for seed in range(options.seeds):
+    for seed in range(options.first, options.first + options.seeds):
         rows = study(options, seed)
         score = next(name for name in rows[TEACHER]["scores"] if name.endswith("/L1"))
         large, alone, taught = (rows[name]["scores"][score] for name in (TEACHER, SCRATCH, STUDENT))

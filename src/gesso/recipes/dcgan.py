@@ -55,8 +55,8 @@ def dcgan_demo() -> DCGANRecipe:
     """A small DCGAN that draws the built-in streets at 32 px in minutes on a CPU.
 
     data      builtin:streets, rendered as needed
-    cost      measured: 5 min of training on one CPU core, and longer for four evaluations
-    expected  measured: FID 285, 180, 174, 161 and KID 0.34, 0.17, 0.16, 0.13 at the four checkpoints, 200 images
+    cost      measured: 7 min on one CPU core, with four evaluations over Inception
+    expected  measured: FID 252, 179, 165, 160 and KID 0.29, 0.17, 0.14, 0.13 at the four checkpoints, 200 images
     command   gesso train dcgan-demo
     """
     base = dcgan()
