@@ -83,6 +83,19 @@ def test_contents_that_end_in_an_error_leave_what_was_there(tmp_path: Path) -> N
     assert names(tmp_path) == ["first"]
 
 
+def test_a_refusal_leaves_no_folder_that_was_not_there(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    contents = [(tmp_path / "there" / "new" / "a", b"a"), (tmp_path / "there" / "new" / "deep" / "a" / "b", b"b")]
+
+    def stops() -> Iterator[tuple[Path, bytes]]:
+        yield from contents
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_all(stops())
+    assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
+
+
 def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
     write_atomically(tmp_path / ("n" * 255), b"x")
     assert names(tmp_path) == ["n" * 255]

@@ -68,13 +68,15 @@ def write_all(contents: Iterable[tuple[Path, bytes | memoryview]]) -> list[Path]
     """Write each content under its path, in folders that are made where they are missing; gives the paths.
 
     All are on the disk before the first gets its name. So where the disk refuses one of them, or `contents`, of which
-    one at a time is held, ends in an error, what was there stays, and nothing else does. DiskError names the path that
-    was refused.
+    one at a time is held, ends in an error, what was there stays, and nothing else does, no folder either. DiskError
+    names the path that was refused.
     """
     beside: dict[Path, Path] = {}
+    folders: list[Path] = []
     try:
         for path, content in contents:
             with disk_errors(path):
+                folders += [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if path.is_dir():  # known now, and not when others have been renamed
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -86,9 +88,13 @@ def write_all(contents: Iterable[tuple[Path, bytes | memoryview]]) -> list[Path]
         for path, written in beside.items():
             with disk_errors(path):
                 written.replace(path)
-    finally:
+    except BaseException:
         for written in beside.values():
             written.unlink(missing_ok=True)
+        for folder in sorted(folders, key=lambda each: len(each.parts), reverse=True):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
     return list(beside)
 
 

@@ -137,6 +137,25 @@ def test_flags_that_cannot_be(words: list[str], told: str, runs: dict[str, Path]
     refused(gesso("export", runs["dcgan"], *words), told)
 
 
+@pytest.mark.parametrize(("format_", "there"), [("onnx", "x.onnx"), ("torch", "x.pt2"), ("openvino", "x.bin")])
+def test_a_file_that_is_there_is_refused_before_the_export(
+    format_: str, there: str, runs: dict[str, Path], tmp_path: Path, gesso: Gesso, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gesso.exporting.onnx.needed", print)
+    monkeypatch.setattr("gesso.exporting.openvino.needed", print)
+    monkeypatch.setattr("torch.export.export", None)
+    (tmp_path / there).write_bytes(b"before")
+    out = (tmp_path / there).with_suffix({"openvino": ".xml"}.get(format_, (tmp_path / there).suffix))
+    said = gesso("export", runs["dcgan"], "--format", format_, "-o", out)
+    refused(said, rf"{there} is there already; use --existing replace or another --out")
+    assert (tmp_path / there).read_bytes() == b"before"
+
+
+@pytest.mark.parametrize("tolerance", ["nan", "-1"])
+def test_a_tolerance_that_is_none_is_refused_before_the_export(tolerance: str, gesso: Gesso) -> None:
+    refused(gesso("export", "no-run", f"--tolerance={tolerance}"), f"--tolerance {tolerance}: must be 0 or more")
+
+
 def test_half_precision_keeps_its_inputs_and_outputs(runs: dict[str, Path], tmp_path: Path, gesso: Gesso) -> None:
     out = tmp_path / "half.onnx"
     assert gesso("export", runs["dcgan"], "-o", out, "--precision", "fp16").code == 0

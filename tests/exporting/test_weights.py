@@ -19,6 +19,7 @@ MODELS = {"junyanz": "cyclegan", "torchvision": "densenet", "dcgan-example": "dc
         (["--uint8"], "--uint8"),
         (["--precision", "int8"], "--precision int8"),
         (["--licence", "MIT"], "--licence"),
+        (["--tolerance", "0.5"], "--tolerance 0.5"),
     ],
 )
 def test_what_weights_alone_cannot_carry_is_refused(
@@ -47,7 +48,18 @@ def test_a_file_that_cannot_be_written_leaves_those_of_the_export_before(
 ) -> None:
     (tmp_path / "latest_net_G_A.pth").write_bytes(b"before")
     (tmp_path / "latest_net_G_B.pth").mkdir()
-    said = gesso("export", runs["cyclegan"], "--format", "junyanz", "-o", tmp_path)
+    said = gesso("export", runs["cyclegan"], "--format", "junyanz", "-o", tmp_path, "--existing", "replace")
     refused(said, r"latest_net_G_B\.pth cannot be written: a folder stands where a file must be")
     assert (tmp_path / "latest_net_G_A.pth").read_bytes() == b"before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latest_net_G_A.pth", "latest_net_G_B.pth"]
+
+
+def test_files_of_the_export_before_are_replaced_only_where_that_is_said(
+    runs: dict[str, Path], tmp_path: Path, gesso: Gesso
+) -> None:
+    (tmp_path / "netG.pth").write_bytes(b"before")
+    command = ("export", runs["dcgan"], "--format", "dcgan-example", "-o", tmp_path)
+    refused(gesso(*command), r"netG\.pth is there already; use --existing replace or another --out")
+    assert (tmp_path / "netG.pth").read_bytes() == b"before"
+    assert gesso(*command, "--existing", "replace").code == 0
+    assert (tmp_path / "netG.pth").read_bytes() != b"before"

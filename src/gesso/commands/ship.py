@@ -79,6 +79,7 @@ def export(arguments: Sequence[str]) -> int:
         uint8: bool = False,
         licence: str = "",
         tolerance: float = 1e-3,
+        existing: Literal["refuse", "replace"] = "refuse",
     ) -> dict[str, Any]:
         """Write a trained model for other programs, and compare what it makes there with torch.
 
@@ -94,10 +95,12 @@ def export(arguments: Sequence[str]) -> int:
             licence: Of the weights, for the metadata, such as CC-BY-4.0.
             tolerance: Largest difference to torch that passes, in units of [-1, 1]; fp16: 50 times this; int8: a mean
                 difference of 100 times this.
+            existing: What to do where a file is there already.
         """
         return locals()
 
     values = parse(form, arguments, "export", "gesso export runs/pix2pix-facades --format onnx -o facades.onnx")
+    not_negative({"--tolerance": values["tolerance"]})
     from gesso.exporting import FORMATS, Options, load_source
 
     options = Options(
@@ -106,6 +109,7 @@ def export(arguments: Sequence[str]) -> int:
         precision=values["precision"],
         tolerance=values["tolerance"],
         licence=values["licence"],
+        existing=values["existing"],
     )
     source = load_source(values["run"], values["checkpoint"])
     for path in FORMATS[values["format"]](source, values["out"], options):

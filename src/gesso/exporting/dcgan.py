@@ -16,4 +16,4 @@ def export_dcgan(source: Source, out: Path, options: Options) -> list[Path]:
     config, size = recipe.networks, recipe.data.image_size
     how = f"there: --nz {config.latent} --ngf {config.ngf} --ndf {config.ndf}, nc {recipe.data.channels}"
     how += "" if size == 64 else f"; its code draws 64 px, these draw {size}, with another number of layers in main"
-    return write_networks(source, out, states, 1, how)
+    return write_networks(source, out, options, states, 1, how)

@@ -32,7 +32,7 @@ def export_junyanz(source: Source, out: Path, options: Options) -> list[Path]:
     states = {_file(name): _state(networks[name].state_dict(), config, source.run) for name in wanted}
     if not options.direction and out.suffix != SUFFIX and not _unlike(recipe.discriminator):
         states |= {_file(name): _state(each, recipe.discriminator, source.run) for name, each in judges(source).items()}
-    return write_networks(source, out, states, len(wanted), f"there: {_flags(config)}")
+    return write_networks(source, out, options, states, len(wanted), f"there: {_flags(config)}")
 
 
 def _file(network: str) -> str:

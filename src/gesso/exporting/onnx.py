@@ -29,7 +29,7 @@ def export_onnx(source: Source, out: Path, options: Options) -> list[Path]:
     needed("onnx", "onnxscript", "onnxruntime")
     made = graphs(source, options)
     contents: dict[Path, bytes] = {}
-    for graph, path in zip(made, places(source, out, made, ".onnx"), strict=True):
+    for graph, path in zip(made, places(source, out, made, options, ".onnx"), strict=True):
         contents[path] = content = as_onnx(graph, source)
         run = runner(content, graph)
         check(run, graph, source, options, path.name)

@@ -26,7 +26,7 @@ def export_openvino(source: Source, out: Path, options: Options) -> list[Path]:
     weights_only = options.precision == "fp16"
     made = graphs(source, dataclasses.replace(options, precision="fp32") if weights_only else options)
     contents: dict[Path, bytes] = {}
-    for graph, path in zip(made, places(source, out, made, ".xml"), strict=True):
+    for graph, path in zip(made, places(source, out, made, options, ".xml", ".bin"), strict=True):
         graph = dataclasses.replace(graph, about=dataclasses.replace(graph.about, precision=options.precision))
         with tempfile.TemporaryDirectory() as folder:
             xml = Path(folder) / "model.xml"

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gesso.engine.state import find_checkpoint
 from gesso.errors import UsageError
+from gesso.exporting.placing import refuse_existing
 from gesso.exporting.source import Options, Source
 from gesso.files import write_all
 from gesso.progress import say
@@ -30,6 +31,7 @@ def recipe_for(format_: str, source: Source, options: Options, kind: type[R], mo
         "--uint8": options.uint8,
         f"--precision {options.precision}": options.precision != "fp32",
         "--licence": bool(options.licence),
+        f"--tolerance {options.tolerance:g}": options.tolerance != Options().tolerance,
     }
     for flag, there in given.items():
         if there:
@@ -48,8 +50,12 @@ def judges(source: Source) -> dict[str, dict[str, Tensor]]:
     return {name: weights for name, weights in found.weights.items() if name.startswith("D") and name in known}
 
 
-def write_states(folder: Path, states: dict[str, dict[str, Tensor]]) -> list[Path]:
-    """Write each state_dict under its name into `folder`: all of the files appear, whole, or none of them."""
+def write_states(folder: Path, states: dict[str, dict[str, Tensor]], options: Options) -> list[Path]:
+    """Write each state_dict under its name into `folder`: all of the files appear, whole, or none of them.
+
+    UsageError where one is there already and `options` does not say to replace it.
+    """
+    refuse_existing([folder / name for name in states], options)
 
     def content(weights: dict[str, Tensor]) -> memoryview:
         buffer = io.BytesIO()
@@ -60,7 +66,7 @@ def write_states(folder: Path, states: dict[str, dict[str, Tensor]]) -> list[Pat
 
 
 def write_networks(
-    source: Source, out: Path, states: dict[str, dict[str, Tensor]], used: int, there: str
+    source: Source, out: Path, options: Options, states: dict[str, dict[str, Tensor]], used: int, there: str
 ) -> list[Path]:
     """Write `states`, the first `used` of which are those that are used, where the user wants them: into the folder
     `out`, or, where it is called .pth, into that file, which then is the only network. `there`: how to read them."""
@@ -69,8 +75,8 @@ def write_networks(
             raise UsageError(
                 f"-o {out}: {used} networks are {used} files; name a folder, or choose one with --direction"
             )
-        paths = write_states(out.parent, {out.name: next(iter(states.values()))})
+        paths = write_states(out.parent, {out.name: next(iter(states.values()))}, options)
     else:
-        paths = write_states(out if out != Path() else Path(source.name), states)
+        paths = write_states(out if out != Path() else Path(source.name), states, options)
     say(there)
     return paths

@@ -26,7 +26,7 @@ def export_torch(source: Source, out: Path, options: Options) -> list[Path]:
         raise UsageError("--precision int8: --format torch has none; use fp32 or fp16, or --format onnx")
     made = graphs(source, options)
     contents: dict[Path, bytes] = {}
-    for graph, path in zip(made, places(source, out, made, ".pt2"), strict=True):
+    for graph, path in zip(made, places(source, out, made, options, ".pt2"), strict=True):
         buffer = io.BytesIO()
         with quiet():
             torch.export.save(traced(graph), buffer, extra_files={METADATA: json.dumps(asdict(graph.about))})

@@ -38,4 +38,4 @@ def export_torchvision(source: Source, out: Path, options: Options) -> list[Path
     if network.norm_eps != NORM_EPS:
         how += f", whose norms have eps {NORM_EPS:g}; these were trained with {network.norm_eps:g}"
     state = {f"{source.name}{SUFFIX}": source.model.networks["net"].state_dict()}
-    return write_networks(source, out, state, 1, how)
+    return write_networks(source, out, options, state, 1, how)
