@@ -259,6 +259,18 @@ def test_a_generator_that_makes_one_colour_is_noticed(
     assert "nothing but one colour for 5 steps" in faults(monkeypatch, toy("dcgan", pairs), tmp_path)
 
 
+def test_one_colour_need_not_be_grey(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarding, "FLAT_STEPS", 5)
+    watch = Guard.watch
+
+    def watched(self: Guard, losses: dict[str, Tensor]) -> None:
+        self._model.made = [torch.tensor([-1.0, -1.0, 1.0])[None, :, None, None].expand(2, 3, 8, 8)]
+        watch(self, losses)
+
+    monkeypatch.setattr(Guard, "watch", watched)
+    assert "nothing but one colour for 5 steps" in faults(monkeypatch, toy("dcgan", pairs), tmp_path)
+
+
 def test_a_discriminator_whose_loss_is_zero_is_noticed(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,6 +294,34 @@ def test_a_loss_that_is_not_finite_or_far_outside_its_range_is_noticed(
     told_of = faults(monkeypatch, toy("pix2pix", pairs), tmp_path)
     assert "G_L1" in told_of
     assert told in told_of
+
+
+def test_a_loss_that_explodes_over_several_steps_is_noticed(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarding, "SETTLING", 4)
+    watch, steps = Guard.watch, iter(range(1000))
+
+    def watched(self: Guard, losses: dict[str, Tensor]) -> None:
+        tenfold = 10 ** max(0, next(steps) - 7)
+        watch(self, {name: loss * (tenfold if name == "G_L1" else 1) for name, loss in losses.items()})
+
+    monkeypatch.setattr(Guard, "watch", watched)
+    assert "times the highest of late" in faults(monkeypatch, toy("pix2pix", pairs), tmp_path)
+
+
+def test_gradients_that_explode_over_several_steps_are_discarded(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarding, "SETTLING", 4)
+
+    def spoil(step: int, name: str, gradients: Sequence[Tensor]) -> None:
+        if name == "G":
+            torch._foreach_mul_(list(gradients), 10.0 ** max(0, min(step - 7, 6)))
+
+    spoiled(monkeypatch, spoil)
+    run = train(toy("pix2pix", pairs), runs=tmp_path, name="run").path
+    assert any("G's gradients of norm" in note for note in notes(run))
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))

@@ -40,8 +40,9 @@ SETTLING = 50
 FAR = 100.0
 """So many times the highest value of late is outside the range, for gradients and losses alike. In 300 healthy steps of
 each of the four demos nothing came above 1.8 times that (benchmarks/guard.py)."""
-FADING = 0.5 ** (1 / 1000)
-"""The highest value fades by half in 1000 steps."""
+FADING, RISING = 0.5 ** (1 / 1000), 1.1
+"""The highest value fades by half in 1000 steps. Once a range is known it rises by a tenth a step at most: else it would
+follow a loss that grows tenfold with each step, which is far outside after the second."""
 ZERO, ZERO_STEPS = 1e-6, 200
 """A discriminator whose losses are all below this, for so many steps, has nothing left to teach."""
 FLAT, FLAT_STEPS = 0.008, 50
@@ -108,7 +109,8 @@ class Guard:
         norm = torch.stack(torch._foreach_norm(list(gradients))).float().norm()
         highest = self._highest[name]
         bad = ~norm.isfinite() | ((norm > FAR * highest) & (self._count >= SETTLING))
-        self._highest[name] = torch.where(bad, highest, torch.maximum(highest * FADING, norm))
+        known = torch.where(self._count >= SETTLING, torch.minimum(norm, highest * RISING), norm)
+        self._highest[name] = torch.where(bad, highest, torch.maximum(highest * FADING, known))
         flag = bad.float()
         if scale := self._scales.get(name):
             finite = norm.isfinite()
@@ -129,7 +131,7 @@ class Guard:
         if not self._limits.enabled:
             return
         self._count += 1
-        made = [images.float().std() for images in self._model.made]
+        made = [images.float().std((0, 2, 3)).max() for images in self._model.made]  # a colour differs by channel
         spread = torch.stack(made).min() if made else torch.full((), math.inf, device=self._device)
         parts = [value for part in self._parts.values() for value in part]
         values = torch.stack([*parts, *(loss.float() for loss in losses.values()), spread])
@@ -188,7 +190,8 @@ class Guard:
             highest = memory.highest.get(name, 0.0)
             settled = memory.steps > SETTLING
             if math.isfinite(loss) and not (settled and abs(loss) > FAR * max(highest, ZERO)):
-                memory.highest[name] = max(highest * FADING, abs(loss))
+                known = min(abs(loss), RISING * max(highest, ZERO)) if settled else abs(loss)
+                memory.highest[name] = max(highest * FADING, known)
             elif not any(flags.values()) or self._spoiled():
                 far = f", {FAR:.0f} times the highest of late, {highest:.3g}" if math.isfinite(loss) else ""
                 return Fault(f"{name} is {loss:.3g}{far}")
