@@ -41,8 +41,8 @@ FAR = 100.0
 """So many times the highest value of late is outside the range, for gradients and losses alike. In 300 healthy steps of
 each of the four demos nothing came above 1.8 times that (benchmarks/guard.py)."""
 FADING, RISING = 0.5 ** (1 / 1000), 1.1
-"""The highest value fades by half in 1000 steps. Once a range is known it rises by a tenth a step at most: else it would
-follow a loss that grows tenfold with each step, which is far outside after the second."""
+"""The highest value fades by half in 1000 steps. Once a range is known it rises by a tenth a step at most: else it
+would follow a loss that grows tenfold with each step, which is far outside after the second."""
 ZERO, ZERO_STEPS = 1e-6, 200
 """A discriminator whose losses are all below this, for so many steps, has nothing left to teach."""
 FLAT, FLAT_STEPS = 0.008, 50
