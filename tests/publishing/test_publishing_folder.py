@@ -209,6 +209,49 @@ def test_a_kill_loses_nothing(where: str, name: str, call: int, run: Path, share
     assert sorted(path.name for path in shared.parent.iterdir()) == ["runs", "shared"]
 
 
+@pytest.mark.parametrize(
+    "name", [".res.v2.99999999.old.tmp", ".res.v2.99999999.tmp", ".res.mine.tmp", ".res.99999999.tmp"]
+)
+def test_what_lies_beside_and_is_not_its_own_is_left_alone(name: str, run: Path, tmp_path: Path, gesso: Gesso) -> None:
+    """The leftovers of another model, and folders of the user's."""
+    (tmp_path / name).mkdir()
+    (tmp_path / name / ("notes.txt" if "v2" not in name else "G.safetensors")).write_text("mine")
+    before = contents(tmp_path / name)
+    assert gesso("publish", run, "--to", tmp_path / "res").code == 0
+    assert contents(tmp_path / name) == before
+
+
+def test_a_process_that_lives_keeps_what_it_writes(run: Path, tmp_path: Path, gesso: Gesso) -> None:
+    beside = tmp_path / f".res.{os.getppid()}.tmp"
+    beside.mkdir()
+    assert gesso("publish", run, "--to", tmp_path / "res").code == 0
+    assert beside.is_dir()
+
+
+def test_nothing_is_put_back_for_words_that_cannot_be(run: Path, shared: Path, tmp_path: Path, gesso: Gesso) -> None:
+    shared.rename(tmp_path / ".res.99999999.old.tmp")
+    before = contents(tmp_path)
+    refused(gesso("publish", run, "--to", tmp_path / "res", "--public"), "--public: .* is a folder")
+    refused(gesso("publish", tmp_path / "none", "--to", tmp_path / "res"), "there is no such run")
+    assert contents(tmp_path) == before
+
+
+def test_the_only_copy_of_a_model_is_never_deleted(run: Path, shared: Path, tmp_path: Path, gesso: Gesso) -> None:
+    before = contents(shared)
+    shared.rename(tmp_path / ".res.99999999.old.tmp")
+    (tmp_path / "res").mkdir()
+    (tmp_path / "res" / "notes.txt").write_text("mine")
+    refused(gesso("publish", run, "--to", tmp_path / "res"), "holds other files, such as notes.txt")
+    assert contents(tmp_path / ".res.99999999.old.tmp") == before
+    (tmp_path / "res" / "notes.txt").unlink()
+    refused(gesso("publish", run, "--to", tmp_path / "res"), "a published model is there already")
+    assert contents(tmp_path / "res") == before
+
+
+def test_a_name_may_be_as_long_as_names_are(run: Path, tmp_path: Path, gesso: Gesso) -> None:
+    assert gesso("publish", run, "--to", tmp_path / ("n" * 255)).code == 0
+
+
 def test_an_interrupt_leaves_nothing(run: Path, tmp_path: Path, gesso: Gesso, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*words: Any) -> Any:
         raise KeyboardInterrupt

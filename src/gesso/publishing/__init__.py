@@ -4,11 +4,15 @@ What is published is a checkpoint as `engine/checkpoint.py` reads it, so every c
 pictures lie beside it and not in its manifest: on the hub people edit the card, and the weights are whole all the same.
 """
 
-import glob
+import contextlib
+import hashlib
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from gesso.engine.checkpoint import MANIFEST, PUBLISHED, RECIPE, Checkpoint, read
 from gesso.engine.pulling import at_hand
@@ -41,14 +45,13 @@ def publish(run: Path, to: str, asked: Asked, *, public: bool = False, replace: 
     replace  a published model that lies in the folder already
     """
     name = parse_name(to) if is_hub(to) else None
-    if name is None:
-        _put_back(Path(to).absolute())
-        _check_place(Path(to), replace)
     if public and name is None:
         raise UsageError(f"--public: {to} is a folder, seen by whom its permissions say; leave it out")
     files, warnings = _files(run, to, asked)
     if name:
         return Published(push(name, files, public=public, message="Publish with gesso"), warnings)
+    _put_back(Path(to).absolute())
+    _check_place(Path(to), replace)
     return Published(_write(Path(to), files), warnings)
 
 
@@ -83,9 +86,12 @@ def _published(folder: Path) -> Checkpoint | None:
 
 def _is_ours(path: Path, found: Checkpoint) -> bool:
     """Whether gesso publishes files of the name of `path` with `found`."""
-    return path.name in (MANIFEST, RECIPE, CARD, SHEET, "environment.json") or (
-        path.suffix == ".safetensors" and path.stem in found.weights
-    )
+    return _may_be_ours(path) and (path.suffix != ".safetensors" or path.stem in found.weights)
+
+
+def _may_be_ours(path: Path) -> bool:
+    """Whether gesso publishes files of the name of `path` with some model."""
+    return path.name in (MANIFEST, RECIPE, CARD, SHEET, "environment.json") or path.suffix == ".safetensors"
 
 
 def _check_place(folder: Path, replace: bool) -> None:
@@ -109,18 +115,53 @@ def _check_place(folder: Path, replace: bool) -> None:
 
 
 def _put_back(place: Path) -> None:
-    """What a kill left beside `place`: the model that was there, where the new one was not yet in its place."""
-    for before in place.parent.glob(f".{glob.escape(place.name)}.*.old.tmp"):
-        if not place.exists():
-            before.rename(place)
-    for left in place.parent.glob(f".{glob.escape(place.name)}.*.tmp"):
-        shutil.rmtree(left, ignore_errors=True)
+    """What a kill left beside `place`: the model that was there, where no new one is in its place; the rest goes."""
+    with disk_errors(place):
+        left = _left(place, "old.")
+        if left and place.is_dir() and not place.is_symlink() and not any(place.iterdir()):
+            place.rmdir()
+        if left and not place.exists() and not place.is_symlink():
+            left.pop(0).rename(place)
+        if left and not _is_whole(place):  # then what is left may be the only copy
+            left = []
+        for path in (*left, *_left(place, "")):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        return _published(folder) is not None
+    except CheckpointError:
+        return False
+
+
+def _left(place: Path, kind: str) -> list[Path]:
+    """The temporary folders of `kind` beside `place` whose process is no more, the newest first."""
+    pattern = re.compile(rf"{re.escape(_start(place))}([0-9]{{1,9}})\.{re.escape(kind)}tmp")
+    found = {}
+    for path in place.parent.iterdir() if place.parent.is_dir() else ():
+        match = pattern.fullmatch(path.name)
+        if not match or path.is_symlink() or not path.is_dir():
+            continue
+        process = int(match[1])
+        if process != os.getpid() and psutil.pid_exists(process):  # ours has written nothing yet
+            continue
+        with contextlib.suppress(OSError):  # it is somebody else's
+            if all(_may_be_ours(inside) for inside in path.iterdir()):
+                found[path] = path.stat().st_mtime
+    return sorted(found, key=found.__getitem__, reverse=True)
+
+
+def _start(place: Path) -> str:
+    """What the names of temporary folders beside `place` begin with: its name, where that leaves room for the rest."""
+    name = os.fsencode(place.name)
+    return f".{place.name if len(name) <= 200 else hashlib.sha256(name).hexdigest()}."
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> Path:
     """Make `folder` hold `files`, and nothing else; DiskError leaves what was there."""
     place = folder.absolute()
-    beside, before = (place.with_name(f".{place.name}.{os.getpid()}.{kind}tmp") for kind in ("", "old."))
+    beside, before = (place.with_name(f"{_start(place)}{os.getpid()}.{kind}tmp") for kind in ("", "old."))
     with disk_errors(folder):
         try:
             beside.mkdir(parents=True)
