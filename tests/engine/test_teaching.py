@@ -167,6 +167,30 @@ def test_a_copy_that_is_damaged_is_taken_from_the_teacher_again(
     assert same(run / FOLDER, teacher)
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_copy_that_is_damaged_or_gone_and_has_no_teacher_any_more_is_one_line(
+    gone: bool, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gesso: Gesso
+) -> None:
+    run = stopped(student(teacher, checkpoints=Checkpoints(every=0.5)), tmp_path / "here", monkeypatch)
+    shutil.rmtree(teacher)
+    if gone:
+        shutil.rmtree(run / FOLDER)
+    else:
+        file = checkpoint.list_checkpoints(run / FOLDER)[0] / "G.safetensors"
+        file.write_bytes(file.read_bytes()[:-1] + b"x")
+    said = gesso("resume", run)
+    refused(said, f"{FOLDER}.*; and --teacher {teacher}: there is no such run or checkpoint; bring that run back")
+    assert not [line for line in said.out if "again" in line]
+
+
+def test_a_teacher_that_is_gone_is_told_of_with_the_way_on(gesso: Gesso, teacher: Path) -> None:
+    shutil.rmtree(teacher)
+    said = gesso("train", "pix2pix-distill", "--teacher", teacher)
+    refused(
+        said, "there is no such run or checkpoint; a student that was begun goes on without it, by: gesso resume RUN"
+    )
+
+
 def test_another_teacher_under_the_same_name_is_another_run(
     teacher: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,8 +229,30 @@ def test_a_finished_student_has_its_table_in_metrics_report_and_evaluation(
     assert json.loads((run / "metrics.json").read_text())["models"]["rows"][2]["scores"] == rows[2]["scores"]
 
 
-def test_a_run_to_compare_with_that_is_gone_costs_a_remark(teacher: Path, tmp_path: Path) -> None:
-    run = train(student(teacher, epochs=1 / 12, compare=str(tmp_path / "none")), runs=tmp_path, name="run").path
+@pytest.mark.parametrize(
+    ("name", "told"), [("none", "there is no such run"), ("other", "it translates both ways, and another run AtoB")]
+)
+def test_a_run_that_cannot_be_compared_with_is_refused_before_the_first_step(
+    name: str, told: str, pairs: Path, teacher: Path, tmp_path: Path
+) -> None:
+    write_teacher("cyclegan", pairs, tmp_path / "other")
+    with pytest.raises(UsageError, match=f"^--compare {tmp_path / name}: {told}"):
+        train(student(teacher, compare=str(tmp_path / name)), runs=tmp_path, name="run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_to_compare_with_that_is_gone_by_the_end_costs_a_remark(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, whole = tmp_path / "none", loop._loop
+    shutil.copytree(teacher, other)
+
+    def lose(*of: Any) -> bool:
+        shutil.rmtree(other)
+        return whole(*of)
+
+    monkeypatch.setattr(loop, "_loop", lose)
+    run = train(student(teacher, epochs=1 / 12, compare=str(other)), runs=tmp_path, name="run").path
     table = json.loads((run / "metrics.json").read_text())["models"]
     assert [row["model"] for row in table["rows"]] == ["teacher", "student distilled"]
     assert "--compare" in table["protocol"] and "there is no such run" in table["protocol"]

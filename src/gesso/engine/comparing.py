@@ -160,6 +160,16 @@ def _milliseconds(models: list[Translator], device: torch.device) -> list[float]
     return [statistics.median(times[WARM_UP:]) for times in taken]
 
 
+def compared(recipe: DistillRecipe) -> Contender:
+    """The run that `recipe.compare` names. UsageError names the flag where it cannot stand beside the student."""
+    try:
+        there = contender(Path(recipe.compare), SCRATCH)
+        _check_like(there, recipe)
+    except GessoError as error:
+        raise UsageError(f"--compare {error}") from None
+    return there
+
+
 def beside_teacher(
     recipe: DistillRecipe,
     run: Path,
@@ -175,11 +185,10 @@ def beside_teacher(
     missing = "no student from scratch beside it: --compare names a run of one"
     if recipe.compare:
         try:
-            there.append(contender(Path(recipe.compare), SCRATCH))
-            _check_like(there[-1], recipe)
+            there.append(compared(recipe))
             missing = ""
-        except GessoError as error:  # what was trained is not lost for it
-            there, missing = there[:1], f"no student from scratch beside it: --compare {error}"
+        except UsageError as error:  # what was trained is not lost for it
+            missing = f"no student from scratch beside it: {error}"
     there.append(Contender(STUDENT, run, recipe, student))
     table = compare(there, device, precision, note, world, {STUDENT: scored})
     return {**table, "protocol": "\n".join(filter(None, [table["protocol"], missing]))}

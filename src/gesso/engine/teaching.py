@@ -21,6 +21,7 @@ from gesso.engine.runs import RECIPE, read_recipe
 from gesso.engine.state import find_checkpoint, load_into, used_keys
 from gesso.errors import CheckpointError, UsageError
 from gesso.files import write_atomically
+from gesso.hub import is_hub
 from gesso.models import MODELS
 from gesso.models.base import Model
 from gesso.models.distill import Student
@@ -100,7 +101,14 @@ def adopted(recipe: Recipe) -> Recipe:
     """
     if not isinstance(recipe, DistillRecipe) or recipe.taught.digest:
         return recipe
-    teacher = read_teacher(recipe)
+    try:
+        teacher = read_teacher(recipe)
+    except CheckpointError as error:
+        gone = not is_hub(Path(recipe.teacher)) and not Path(recipe.teacher).expanduser().exists()
+        # Whether this is a student that has its own copy is not known here: the data, and so the run's name, may come
+        # from the teacher.
+        hint = "; a student that was begun goes on without it, by: gesso resume RUN" if gone else ""
+        raise CheckpointError(f"{error}{hint}") from None
     theirs, base = teacher.recipe, RECIPES[recipe.recipe]() if recipe.recipe in RECIPES else type(recipe)(recipe="")
     values, default, given = (flat(dataclasses.asdict(each)) for each in (recipe, base, theirs))
     given["generator.ngf"] = max(1, theirs.generator.ngf // 2)
@@ -132,8 +140,8 @@ def bring_teacher(model: Model, run: Path, world: World, *, first: bool) -> None
         return
     config = model.config
     with world.main_first():
-        if world.main and not _is_kept(run, config):
-            _keep(run, config)
+        if world.main and (fault := _fault(run, config)):
+            _keep(run, config, fault, first=first)
         found = checkpoint.find(run / FOLDER, "latest", say)
     begun = model.discriminators if config.distill.discriminator == "teacher" else ()
     if missing := [name for name in begun if name not in found.weights]:
@@ -147,24 +155,36 @@ def bring_teacher(model: Model, run: Path, world: World, *, first: bool) -> None
         load_into(model.networks[name], found.weights[name], f"{found.path}/{name}.safetensors")
 
 
-def _is_kept(run: Path, config: DistillRecipe) -> bool:
-    """Whether the copy in `run` is whole, and of this teacher."""
+def _fault(run: Path, config: DistillRecipe) -> str:
+    """What is wrong with the copy in `run`; empty where it is whole, and of this teacher."""
     there = checkpoint.list_checkpoints(run / FOLDER)
     try:
         kept = [checkpoint.read(path) for path in there]
     except CheckpointError as error:
-        say(f"{error}; taking it from {config.teacher} again")
-        return False
-    return [Teacher(config, each.images, each.weights).digest for each in kept] == [config.taught.digest]
+        return str(error)
+    if [Teacher(config, each.images, each.weights).digest for each in kept] == [config.taught.digest]:
+        return ""
+    return f"{run / FOLDER}: {'of another teacher' if kept else 'there is no copy of the teacher'}"
 
 
-def _keep(run: Path, config: DistillRecipe) -> None:
-    teacher, folder = read_teacher(config), run / FOLDER
+def _keep(run: Path, config: DistillRecipe, fault: str, *, first: bool) -> None:
+    """Take the copy in `run` from the teacher; again, because of `fault`, where it is not before the first step."""
+    folder = run / FOLDER
+    try:
+        teacher = read_teacher(config)
+    except CheckpointError as error:
+        if first:
+            raise
+        raise CheckpointError(
+            f"{fault}; and {error}; bring that run back to its place, or train another student with --name"
+        ) from None
     if teacher.digest != config.taught.digest:
         raise UsageError(
             f"--teacher {config.teacher}: its weights are not those that {run} was begun with; train another run with "
             "--name"
         )
+    if not first:
+        say(f"{fault}; taking it from {config.teacher} again")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     write_atomically(folder / RECIPE, teacher.recipe.to_json())

@@ -25,6 +25,8 @@ from gesso.data import order
 from gesso.devices import choose_device
 from gesso.engine import checkpoint, state
 from gesso.engine.anchoring import anchored
+from gesso.engine.checkpoint import list_checkpoints
+from gesso.engine.comparing import compared
 from gesso.engine.finish import finish
 from gesso.engine.going_back import go_back
 from gesso.engine.judging.shard import shard_of
@@ -38,7 +40,7 @@ from gesso.engine.teaching import adopted
 from gesso.engine.track import Meter, check_trackers, line_due
 from gesso.processes import joined
 from gesso.progress import say
-from gesso.recipe import Recipe
+from gesso.recipe import DistillRecipe, Recipe
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ def train(recipe: Recipe, *, runs: Path | str = "runs", name: str = "", overwrit
             check_trackers(recipe)
             recipe = anchored(located(recipe))
             run = Path(runs) / (name or default_name(recipe))
+            if isinstance(recipe, DistillRecipe) and recipe.compare and (overwrite or not list_checkpoints(run)):
+                compared(recipe)  # known before the first step; one that is gone later costs a remark at the end
             if world.main:
                 anew = overwrite and not world.place.restarts
                 closing.callback(open_run(run, recipe, overwrite=anew).lock.release)
