@@ -275,6 +275,25 @@ def test_the_same_run_is_published_in_the_same_bytes(run: Path, tmp_path: Path, 
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
+@pytest.mark.parametrize("name", ["README.md", "sheet.png"])
+def test_a_link_out_of_a_published_folder_is_not_followed(
+    name: str, shared: Path, tmp_path: Path, gesso: Gesso
+) -> None:
+    (tmp_path / "private").write_bytes((shared / name).read_bytes())
+    (shared / name).unlink()
+    (shared / name).symlink_to(tmp_path / "private")
+    refused(gesso("publish", shared, "--to", tmp_path / "b"), f"{name}: not a file of this folder")
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_sheet_that_is_no_picture_is_not_published(run: Path, shared: Path, tmp_path: Path, gesso: Gesso) -> None:
+    for sheet in (shared / "sheet.png", *(run / "samples").glob("*.png")):
+        sheet.write_text("secret")
+    for model in (run, shared):
+        refused(gesso("publish", model, "--to", tmp_path / "b"), r"\.png: not a PNG")
+    assert gesso("publish", run, "--to", tmp_path / "b", "--no-sheet").code == 0
+
+
 @pytest.mark.parametrize("name", ["G.safetensors", "recipe.json", "manifest.json", "environment.json"])
 def test_a_changed_byte_is_found(name: str, shared: Path, pairs: Path, tmp_path: Path, gesso: Gesso) -> None:
     content = bytearray((shared / name).read_bytes())

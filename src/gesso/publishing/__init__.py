@@ -6,6 +6,7 @@ pictures lie beside it and not in its manifest: on the hub people edit the card,
 
 import contextlib
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from PIL import Image
 
 from gesso.engine.checkpoint import MANIFEST, PUBLISHED, RECIPE, Checkpoint, read
 from gesso.engine.pulling import at_hand
@@ -61,12 +63,12 @@ def _files(run: Path, to: str, asked: Asked) -> tuple[dict[str, bytes], list[str
     if there := _published(run):
         if asked != Asked():
             raise UsageError(f"{run}: published already, so it goes as it is; edit its {CARD}, or publish its run anew")
-        return {path.name: path.read_bytes() for path in sorted(run.iterdir()) if _is_ours(path, there)}, []
+        return {path.name: _content(path) for path in sorted(run.iterdir()) if _is_ours(path, there)}, []
     subject = load_subject(run, asked)
     files = subject.files()
     warnings = [] if asked.licence else [f"{UNLICENSED}; give one with --licence"]
     if subject.sheet:
-        files[SHEET] = subject.sheet.path.read_bytes()
+        files[SHEET] = _picture(subject.sheet.path)
         if subject.recipe.data.root != BUILTIN_STREETS:
             warnings.append(
                 f"{SHEET} shows pictures of the data set, whose licence must allow that; --no-sheet leaves it out"
@@ -74,6 +76,29 @@ def _files(run: Path, to: str, asked: Asked) -> tuple[dict[str, bytes], list[str
     place = to if is_hub(to) else Path(to).resolve().name
     card = write_card(subject, place, {name: len(content) for name, content in files.items()})
     return {**files, CARD: card.encode()}, warnings
+
+
+def _content(path: Path) -> bytes:
+    """What the file at `path`, in a published folder, holds. CheckpointError where a link brings it from elsewhere.
+
+    The hub's client has links in its snapshots/COMMIT/, to files in blobs/ beside snapshots/.
+    """
+    file, folder = path.resolve(), path.parent.resolve()
+    places = [folder, folder.parent.parent / "blobs"] if folder.parent.name == "snapshots" else [folder]
+    if not file.is_file() or not any(file.is_relative_to(place) for place in places):
+        raise CheckpointError(f"{path}: not a file of this folder; put the file itself there, or take it away")
+    return _picture(path) if path.name == SHEET else path.read_bytes()
+
+
+def _picture(path: Path) -> bytes:
+    """The PNG at `path`. CheckpointError where it is none, since whatever it is would be published."""
+    content = path.read_bytes()
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            image.verify()
+    except Exception:  # Pillow raises whatever the damage leads to
+        raise CheckpointError(f"{path}: not a PNG, so it is not published; leave the sheet out, or mend it") from None
+    return content
 
 
 def _published(folder: Path) -> Checkpoint | None:
