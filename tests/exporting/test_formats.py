@@ -40,6 +40,14 @@ def test_torch_file_names_nothing_of_the_machine_it_was_made_on(
         assert not [name for name in members.namelist() if here in members.read(name)]
 
 
+def test_torch_file_holds_no_picture_that_it_was_traced_with(
+    runs: dict[str, Path], tmp_path: Path, gesso: Gesso
+) -> None:
+    out = tmp_path / "densenet.pt2"
+    assert gesso("export", runs["densenet"], "--format", "torch", "-o", out).code == 0
+    assert torch.export.load(out).example_inputs is None
+
+
 def test_openvino_has_two_files_that_say_what_they_are(
     runs: dict[str, Path], exported: dict[str, Path], tmp_path: Path, gesso: Gesso
 ) -> None:

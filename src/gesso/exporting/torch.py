@@ -29,7 +29,9 @@ def export_torch(source: Source, out: Path, options: Options) -> list[Path]:
     for graph, path in zip(made, places(source, out, made, options, ".pt2"), strict=True):
         buffer = io.BytesIO()
         with quiet():
-            torch.export.save(traced(graph), buffer, extra_files={METADATA: json.dumps(asdict(graph.about))})
+            program = traced(graph)
+            program.example_inputs = None  # a picture of zeros, which can be larger than the weights
+            torch.export.save(program, buffer, extra_files={METADATA: json.dumps(asdict(graph.about))})
         contents[path] = content = buffer.getvalue()
         check(_runner(content, graph), graph, source, options, path.name)
     return write_all(contents.items())
