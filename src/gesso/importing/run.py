@@ -7,6 +7,7 @@ anew and says so. Networks that no file had are drawn from the recipe's seed.
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from gesso.engine.report import write_report
 from gesso.engine.runlog import RunLog
 from gesso.engine.runs import ENVIRONMENT, IMPORTED, LOG, RECIPE, source_commit, versions
 from gesso.engine.state import check_fit, counters, load_into
-from gesso.errors import UsageError
+from gesso.errors import DiskError, UsageError
 from gesso.files import disk_errors, write_atomically
 from gesso.importing.imported import Imported, Part
 from gesso.models import build_model
@@ -32,12 +33,11 @@ def write_run(imported: Imported, out: Path, name: str = "") -> Path:
     UsageError where something is there already. CheckpointError names the tensor that does not fit.
     """
     recipe = (replace(imported.recipe, recipe=name) if name else imported.recipe).checked()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out}: is there already; name another folder with -o")
+    _check_place(out)
     weights = _weights(recipe, imported)
     origins = {name: {"file": str(p.path), "sha256": _digest(p.path)} for name, p in imported.parts.items()}
     environment = {**versions(), "commit": source_commit(), IMPORTED: origins}
-    beside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    beside = out.with_name(f".{secrets.token_hex(8)}.tmp")  # short, because `out` may have the longest name there is
     with disk_errors(out):
         try:
             beside.mkdir(parents=True)
@@ -51,10 +51,26 @@ def write_run(imported: Imported, out: Path, name: str = "") -> Path:
             if out.is_dir():
                 out.rmdir()
             beside.rename(out)
+        except DiskError as error:  # of a file within, under a name that is soon gone
+            raise DiskError(str(error).replace(str(beside), str(out))) from error.__cause__
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     write_report(out)
     return out
+
+
+def _check_place(out: Path) -> None:
+    """UsageError unless a run can be made at `out`."""
+    if out.is_symlink():
+        raise UsageError(f"--out {out}: is a link; name a folder that is none")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out}: is there already; name another folder with -o")
+    if out.exists() and out.samefile(os.curdir):
+        raise UsageError(f"--out {out}: is the folder that you are in; name a new one")
+    try:
+        str(out).encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"--out {out}: not UTF-8, and safetensors opens no other files; name another folder") from None
 
 
 def _weights(recipe: Recipe, imported: Imported) -> checkpoint.Weights:
