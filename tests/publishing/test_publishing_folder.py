@@ -316,3 +316,23 @@ def test_files_that_are_links_are_read(shared: Path, pairs: Path, tmp_path: Path
     for path in blobs.iterdir():
         (shared / path.name).symlink_to(path)
     assert gesso("translate", shared, pairs / "test", "-o", tmp_path / "out", *USE).code == 0
+
+
+@pytest.mark.parametrize("flag", ["--name", "--licence", "--dataset", "--to", "export --licence", "import --name"])
+def test_texts_that_are_not_utf8_are_refused_by_their_flag(
+    flag: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gesso: Gesso
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command, _, flag = flag.rpartition(" ")
+    words = {"export": [], "import": ["--from", "junyanz", "-o", "x"]}.get(command, ["--to", "x"])
+    before = contents(tmp_path)
+    refused(gesso(command or "publish", run, *words, flag, "\udcff"), rf"{flag} \S+: not text in UTF-8")
+    assert contents(tmp_path) == before
+
+
+def test_a_data_set_may_have_a_name_that_is_not_utf8(run: Path, tmp_path: Path, gesso: Gesso) -> None:
+    recipe: Any = from_json((run / "recipe.json").read_text())
+    recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, root="/data/cats\udcff"))
+    (run / "recipe.json").write_text(recipe.to_json())
+    assert gesso("publish", run, "--to", tmp_path / "shared").code == 0
+    assert "cats\\udcff" in (tmp_path / "shared" / "README.md").read_text()

@@ -9,7 +9,7 @@ import tyro
 
 from gesso.commands.flags import Flag, Out, Run
 from gesso.parsing import parse
-from gesso.recipe.common import not_negative, share
+from gesso.recipe.common import not_negative, share, writable
 
 Files = Annotated[tyro.conf.Positional[tuple[str, ...]], Flag(metavar="FILE [FILE …]", help_behavior_hint="(required)")]
 
@@ -48,6 +48,7 @@ def import_(arguments: Sequence[str]) -> int:
     if values["dropout"] != -1:
         share({"--dropout": values["dropout"]})
     not_negative({"--blocks": values["blocks"]})
+    writable([("--name", values["name"])])
     from gesso.importing import FORMATS, Options, write_run
 
     options = Options(
@@ -101,6 +102,7 @@ def export(arguments: Sequence[str]) -> int:
 
     values = parse(form, arguments, "export", "gesso export runs/pix2pix-facades --format onnx -o facades.onnx")
     not_negative({"--tolerance": values["tolerance"]})
+    writable([("--licence", values["licence"])])
     from gesso.exporting import FORMATS, Options, load_source
 
     options = Options(
@@ -153,6 +155,8 @@ def publish(arguments: Sequence[str]) -> int:
     values = parse(
         form, arguments, "publish", "gesso publish runs/pix2pix-facades --to shared/facades --licence CC-BY-4.0"
     )
+    texts = [("--name", values["title"]), ("--licence", values["licence"]), ("--to", values["to"])]
+    writable([*texts, *(("--dataset", name) for name in values["dataset"])])
     from gesso.hub import Pushed
     from gesso.publishing import Asked
     from gesso.publishing import publish as publish_run

@@ -75,7 +75,7 @@ def _files(run: Path, to: str, asked: Asked) -> tuple[dict[str, bytes], list[str
             )
     place = to if is_hub(to) else Path(to).resolve().name
     card = write_card(subject, place, {name: len(content) for name, content in files.items()})
-    return {**files, CARD: card.encode()}, warnings
+    return {**files, CARD: card.encode(errors="backslashreplace")}, warnings
 
 
 def _content(path: Path) -> bytes:

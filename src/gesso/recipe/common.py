@@ -12,7 +12,7 @@ import dataclasses
 import json
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -238,6 +238,15 @@ def positive(flags: Mapping[str, float]) -> None:
     for flag, value in flags.items():
         if not 0 < value < math.inf:
             raise UsageError(f"{flag} {value:g}: must be more than 0, and finite")
+
+
+def writable(texts: Iterable[tuple[str, str]]) -> None:
+    """UsageError names the first flag whose value is not UTF-8, which file names need not be but files' texts are."""
+    for flag, value in texts:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{flag} {value}: not text in UTF-8, and it must be; give another") from None
 
 
 def not_negative(flags: dict[str, float]) -> None:
