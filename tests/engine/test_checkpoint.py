@@ -18,6 +18,7 @@ from toy_checkpoints import RECIPE_TEXT, content, save, three
 from conftest import toy
 from gesso.engine import checkpoint
 from gesso.engine.checkpoint import MANIFEST, RECIPE, TRAINING, Checkpoint
+from gesso.engine.runs import read_recipe
 from gesso.engine.state import find_checkpoint, read_weights
 from gesso.engine.train import train
 from gesso.errors import CheckpointError
@@ -121,6 +122,16 @@ def test_a_file_that_the_disk_cannot_read_is_damage(run: Path, monkeypatch: pyte
     monkeypatch.setattr(checkpoint, "_digest", failing)
     older, said = found(run)
     assert older.images == 20 and "cannot be read: [Errno 5]" in said[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_not_waited_for(run: Path) -> None:
+    folder = checkpoint.list_checkpoints(run)[-1]
+    for name, reading in ((RECIPE, read_recipe), (MANIFEST, checkpoint.read)):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+        with pytest.raises(CheckpointError, match=f"no readable {name}"):
+            reading(folder)
 
 
 def test_extra_files_are_left_alone(run: Path) -> None:

@@ -190,6 +190,8 @@ def images_of(path: Path) -> int:
 def read(path: Path) -> Checkpoint:
     """The checkpoint in folder `path`. CheckpointError where it is not one, or any of its bytes changed."""
     try:
+        if not (path / MANIFEST).is_file():  # a pipe may never end
+            raise FileNotFoundError
         text = (path / MANIFEST).read_bytes().decode()  # read_text would not see \n become \r
         manifest = json.loads(text)
         del manifest["digest"]
@@ -213,6 +215,8 @@ def read(path: Path) -> Checkpoint:
                 raise CheckpointError(f"{path}: damaged, {name} is not what was written")
             if file.suffix == ".safetensors":
                 weights[file.stem] = load_file(file)
+        except UnicodeEncodeError:
+            raise CheckpointError(f"{path}: its name is not UTF-8, and safetensors opens no other; rename it") from None
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{path}: damaged, {name} cannot be read: {error}") from None
     return Checkpoint(path, images, model, weights, progress)

@@ -151,6 +151,8 @@ def read_recipe(path: Path) -> Recipe:
     if (path / checkpoint.MANIFEST).exists() and not (path / RECIPE).exists():
         path = path.resolve().parent.parent  # checkpoints did not always carry their recipe
     try:
+        if not (path / RECIPE).is_file():  # a pipe may never end
+            raise FileNotFoundError
         text = (path / RECIPE).read_text()
     except (OSError, UnicodeDecodeError):
         raise CheckpointError(f"{path}: not a run, there is no readable {RECIPE} in it") from None
