@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from gesso.engine.weights import check_file
 from gesso.errors import CheckpointError
 from gesso.protobuf import MalformedError, fields, varints
 
@@ -39,8 +40,7 @@ TYPES = {
 
 def read_ckpt(path: Path) -> dict[str, Tensor]:
     """The parameters in the file at `path` by name. CheckpointError where it is no such file, damaged or truncated."""
-    if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such file")
+    check_file(path)
     try:
         content = memoryview(path.read_bytes())
     except OSError as error:

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from gesso.engine.weights import read_weights
@@ -10,6 +11,8 @@ from gesso.errors import CheckpointError, UsageError
 from gesso.importing.imported import Options
 
 MOST_NAMES = 20_000
+COUNTER = "num_batches_tracked"
+"""The last part of the name of the one kind of tensor that is not of numbers with a fraction."""
 PARALLEL = "module."
 """In front of every name that nn.DataParallel wrote."""
 
@@ -17,8 +20,11 @@ PARALLEL = "module."
 def given(files: tuple[str, ...], networks: tuple[str, ...], by_name: re.Pattern[str]) -> list[tuple[str, Path]]:
     """Network and path of each of `files`, FILE or NETWORK=FILE; the network is empty where nothing tells it.
 
-    by_name: finds a network's name, its group 1, in the name of a file without its last suffix.
+    UsageError where there is none. by_name: finds a network's name, its group 1, in the name of a file without its last
+    suffix.
     """
+    if not files:
+        raise UsageError("name a file of weights; see gesso import --help")
     found = []
     for word in files:
         network, _, file = word.partition("=")
@@ -54,11 +60,25 @@ def plain(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """`weights` as float32, counters as they are. CheckpointError where they cannot be a network's."""
     if len(weights) > MOST_NAMES:
         raise CheckpointError(f"{path}: {len(weights)} tensors; no network that gesso knows has so many")
-    for name, tensor in weights.items():
-        if not tensor.numel() or tensor.dim() > 4 or tensor.is_complex():
-            shape = "×".join(map(str, tensor.shape))
-            raise CheckpointError(f"{path}: {name} is {shape}, which no network that gesso knows has")
-    return {name: t.float() if t.is_floating_point() else t for name, t in weights.items()}
+    return {name: _plain(path, name, tensor) for name, tensor in weights.items()}
+
+
+def _plain(path: Path, name: str, tensor: Tensor) -> Tensor:
+    if not tensor.numel() or tensor.dim() > 4 or tensor.is_complex():
+        shape = "×".join(map(str, tensor.shape))
+        raise CheckpointError(f"{path}: {name} is {shape}, which no network that gesso knows has")
+    if name.rpartition(".")[2] == COUNTER:
+        return tensor
+    if not tensor.is_floating_point():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise CheckpointError(f"{path}: {name} is of {kind}; a network's weights are of float16, bfloat16, or float32")
+    numbers = tensor.float()
+    if not torch.isfinite(numbers).all():
+        told = (
+            "numbers too large for float32" if torch.isfinite(tensor.double()).all() else "numbers that are not finite"
+        )
+        raise CheckpointError(f"{path}: {name} has {told}, so the network computes nothing; take an earlier file")
+    return numbers
 
 
 def no_use(format_: str, options: Options, *fields: str) -> None:

@@ -61,7 +61,8 @@ def import_mindspore(files: tuple[str, ...], options: Options) -> Imported:
         raise UsageError("--padding replicate: the zoo's blocks have reflect or symmetric")
     networks: dict[str, tuple[Path, Weights]] = {}
     for network, path in given(files, NETWORKS, BY_NAME):
-        for name, weights in _split(path, plain(path, read_ckpt(path)), network).items():
+        parameters = {name: t for name, t in read_ckpt(path).items() if not OF_OPTIMIZER.fullmatch(name)}
+        for name, weights in _split(path, plain(path, parameters), network).items():
             if name in networks:
                 raise UsageError(f"{path}: {networks[name][0]} has {name} already; name each as NETWORK=FILE")
             networks[name] = (path, weights)
@@ -99,8 +100,6 @@ def _split(path: Path, weights: Weights, network: str) -> dict[str, Weights]:
     """The parameters at `path` by network, each under its name in there; `network` is that of names that say none."""
     networks: dict[str, Weights] = {}
     for name, tensor in weights.items():
-        if OF_OPTIMIZER.fullmatch(name):
-            continue
         match = INSIDE.fullmatch(name)
         owner = f"{match[1]}_{match[2]}" if match else network
         if not owner:

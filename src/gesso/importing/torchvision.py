@@ -22,7 +22,7 @@ LAYER = re.compile(r"features\.denseblock(\d{1,3})\.denselayer(\d{1,4})\.norm1\.
 def import_torchvision(files: tuple[str, ...], options: Options) -> Imported:
     """The classifier as a densenet run."""
     no_use("torchvision", options, "direction", "dropout", "padding", "blocks")
-    if len(files) != 1:
+    if len(files) > 1:
         raise UsageError(f"{files[1]}: a classifier is one network in one file")
     ((_, path),) = given(files, NETWORKS, re.compile("(net)"))
     weights = with_newer_names(read_state(path))
@@ -97,6 +97,8 @@ def _names(source: Path | None, classes: int) -> tuple[str, ...]:
     try:
         if source.is_dir():
             names = tuple(sorted(path.name for path in source.iterdir() if path.is_dir() and path.name[0] != "."))
+        elif not source.is_file():  # a pipe may never end
+            raise FileNotFoundError
         else:
             names = tuple(line.strip() for line in source.read_text(encoding="utf-8").splitlines() if line.strip())
     except (OSError, UnicodeDecodeError):
