@@ -1,4 +1,4 @@
-"""An interrupt of a real process: while a command is still importing, while it works, and where it is ignored."""
+"""An interrupt, or SIGTERM, of a real process: while a command still imports, while it works, where it is ignored."""
 
 import os
 import signal
@@ -42,6 +42,30 @@ def interrupted(at: Path, module: str, words: list[str], before: str = "", **pla
 @pytest.mark.parametrize("module", ["gesso.cli", "tyro", "gesso.recipes", "numpy", "PIL.Image", "gesso.data.synth"])
 def test_an_interrupt_of_an_import_is_one_line(tmp_path: Path, module: str) -> None:
     assert interrupted(tmp_path, module, SYNTH) == (130, "", "gesso: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+TERMINATED = """
+import os, pathlib, signal, sys, time
+from gesso.cli import commands
+from gesso.files import atomic_file
+
+def doctor(words):
+    with atomic_file(pathlib.Path("result")):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+commands()["doctor"] = doctor
+from gesso.__main__ import main
+sys.argv[1:] = ["doctor"]
+sys.exit(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends a process there on the spot")
+def test_a_command_that_is_terminated_takes_away_what_it_had_begun(tmp_path: Path) -> None:
+    ran = subprocess.run([sys.executable, "-c", TERMINATED], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (143, "", "gesso: terminated\n")
     assert list(tmp_path.iterdir()) == []
 
 

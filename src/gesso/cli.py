@@ -2,7 +2,7 @@
 
 A visible table names every command; what they do is in commands/. Only the chosen one builds its parser, and torch is
 imported only inside a command that needs it, so that help is instant. A user's mistake ends in one line on standard
-error and exit code 2; an interrupt in 130.
+error and exit code 2; an interrupt in 130, SIGTERM in 143.
 """
 
 import functools
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import gesso
-from gesso.errors import GessoError, UsageError, exit_code, out_of_memory, perhaps
+from gesso.errors import TERMINATED, GessoError, UsageError, exit_code, out_of_memory, perhaps
 from gesso.launched import tells
 from gesso.predicting import alone
 
@@ -60,7 +60,7 @@ def _help() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Gives its exit code: 0, 2 for what a user can mend, 130 for an interrupt."""
+    """Run one command. Gives its exit code: 0, 2 for what a user can mend, 130 for an interrupt, 143 for SIGTERM."""
     name, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
     for stream in (sys.stdout, sys.stderr):  # file names need not be text
         if isinstance(stream, io.TextIOWrapper):
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exit_code(error)
     except KeyboardInterrupt as error:
         if tells():
-            print("gesso: interrupted", file=sys.stderr)
+            print(f"gesso: {'terminated' if exit_code(error) == TERMINATED else 'interrupted'}", file=sys.stderr)
         return exit_code(error)
     except BrokenPipeError as error:  # the reader of our output, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -18,6 +18,7 @@ import contextlib
 import difflib
 import errno
 import os
+import signal
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -113,6 +114,9 @@ def out_of_memory(error: BaseException) -> bool:
 
 INTERRUPTED = 130
 """The exit code of a process that an interrupt ended."""
+TERMINATED = 143
+"""The exit code of a process that SIGTERM ended. `__main__` makes the same KeyboardInterrupt of it, whose argument is
+the signal's number."""
 AGAIN = 75
 """The exit code, between a process and `launching.launch`, of what may be over at another start: see `passing`."""
 _LASTING = {
@@ -137,7 +141,7 @@ def exit_code(error: BaseException) -> int:
     then ends with 2.
     """
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED
+        return TERMINATED if signal.SIGTERM in error.args else INTERRUPTED
     if isinstance(error, BrokenPipeError):  # the reader of our output had enough
         return 0
     if RESTARTS in os.environ and passing(error):

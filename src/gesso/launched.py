@@ -9,6 +9,11 @@ RESTARTS = "GESSO_RESTARTS"
 """The variable in which `launching.launch` counts how often it has started the processes anew."""
 
 
+def launched() -> bool:
+    """Whether torch's elastic agent started this process, by gesso's own launcher or torchrun."""
+    return "RANK" in os.environ
+
+
 def tells() -> bool:
     """Whether this process is the one to tell of what happens to all that a launcher started: an interrupt."""
     return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
