@@ -134,6 +134,10 @@ def test_another_length_alone_names_the_command_that_gives_it(gesso: Gesso, run:
 def test_mended_command_takes_over_a_run_that_never_began(gesso: Gesso, pairs: Path, tmp_path: Path) -> None:
     words = train_words(pairs, "--runs", tmp_path / "runs")
     refused(gesso(*words, "--start-from", "nowhere"), "nowhere: there is no such run or checkpoint")
+    assert list((tmp_path / "runs").iterdir()) == []
+    (tmp_path / "runs" / f"pix2pix-{pairs.name}").mkdir()  # as an older version or a kill leaves it
+    refused(gesso(*words, "--start-from", "nowhere"), "nowhere: there is no such run or checkpoint")
+    assert len(list((tmp_path / "runs").iterdir())) == 1
     assert gesso(*words).code == 0
 
 

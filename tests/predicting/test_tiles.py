@@ -148,8 +148,8 @@ REFUSED = [
     ({"tile": -1}, "--tile -1: must be 0 or more"),
     ({"tile": 64, "overlap": -1}, "--overlap -1: must be 0 or more"),
     ({"tile": 64, "resize": 32}, "--tile 64 with --resize 32: give one of them"),
-    ({"tile": 63, "overlap": 8}, "--tile 63: this generator takes multiples of 4 pixels; use --tile 64"),
-    ({"tile": 4, "overlap": 0}, "--tile 4: this generator takes multiples of 4 pixels; use --tile 8"),
+    ({"tile": 63, "overlap": 8}, "--tile 63: this generator takes multiples of 4 pixels, 8 or more; use --tile 64"),
+    ({"tile": 4, "overlap": 0}, "--tile 4: this generator takes multiples of 4 pixels, 8 or more; use --tile 8"),
     ({"tile": 64, "overlap": 62}, "--tile 64: neighbours would share 64 pixels (a multiple of 4), all of it; "),
     ({"tile": 64, "suffix": "jpg"}, "--format jpg: JPEG cannot be written some rows at a time, as --tile does; choose"),
 ]

@@ -9,6 +9,7 @@ ends in the same weights as one that was not.
 
 import dataclasses
 import math
+import shutil
 import signal
 import threading
 import time
@@ -38,6 +39,7 @@ from gesso.engine.session import Session, best_score, open_session
 from gesso.engine.sheets import write_sheet
 from gesso.engine.teaching import adopted
 from gesso.engine.track import Meter, check_trackers, line_due
+from gesso.errors import GessoError
 from gesso.processes import joined
 from gesso.progress import say
 from gesso.recipe import DistillRecipe, Recipe
@@ -56,7 +58,8 @@ def train(recipe: Recipe, *, runs: Path | str = "runs", name: str = "", overwrit
     """Train `recipe` in `runs/name`, or go on with it where the folder holds the same recipe already.
 
     Where a launcher started several processes (`gesso train --devices`, torchrun, srun), each calls this, and they
-    train together. A GessoError says what to mend; what was saved before it stays. After SIGINT or SIGTERM the run is
+    train together. A GessoError says what to mend; what was saved before it stays, and before the first step no new
+    folder does. After SIGINT or SIGTERM the run is
     saved, `finished` is False, and the same call goes on with it.
     """
     with joined(choose_device(recipe.device).value.type) as world, ExitStack() as closing:
@@ -67,10 +70,16 @@ def train(recipe: Recipe, *, runs: Path | str = "runs", name: str = "", overwrit
             run = Path(runs) / (name or default_name(recipe))
             if isinstance(recipe, DistillRecipe) and recipe.compare and (overwrite or not list_checkpoints(run)):
                 compared(recipe)  # known before the first step; one that is gone later costs a remark at the end
+            new = world.main and not run.exists()
             if world.main:
                 anew = overwrite and not world.place.restarts
                 closing.callback(open_run(run, recipe, overwrite=anew).lock.release)
-        session = open_session(recipe, run, world, closing)
+        try:
+            session = open_session(recipe, run, world, closing)
+        except GessoError:
+            if new:  # nothing was trained
+                shutil.rmtree(run, ignore_errors=True)
+            raise
         with _stop_on_signals() as stop:
             finished = _loop(session, stop)
         rows = _end(session, finished)

@@ -68,7 +68,10 @@ def tiling(tile: int, overlap: int, network: nn.Module, config: Generator) -> Ti
     multiple = network.multiple
     if tile % multiple or tile < network.minimum:
         fitting = max(-(-tile // multiple) * multiple, network.minimum)
-        raise UsageError(f"--tile {tile}: this generator takes multiples of {multiple} pixels; use --tile {fitting}")
+        least = f", {network.minimum} or more" if network.minimum > multiple else ""
+        raise UsageError(
+            f"--tile {tile}: this generator takes multiples of {multiple} pixels{least}; use --tile {fitting}"
+        )
     fitting = -(-overlap // multiple) * multiple
     if fitting >= tile:
         rounded = f" (a multiple of {multiple})" if fitting > overlap else ""
