@@ -17,7 +17,7 @@ from gesso.engine.train import resume, train
 from gesso.errors import CheckpointError, UsageError
 from gesso.models.cyclegan import CycleGAN
 from gesso.models.pix2pix import Pix2Pix
-from gesso.recipe import Checkpoints, Recipe
+from gesso.recipe import Checkpoints, Recipe, Tracking
 
 MODELS = {"pix2pix": Pix2Pix, "cyclegan": CycleGAN}
 
@@ -176,6 +176,19 @@ def test_weights_of_another_architecture_are_refused(pairs: Path, tmp_path: Path
     file = checkpoint.list_checkpoints(given)[-1] / "G.safetensors"
     with pytest.raises(CheckpointError, match="of another architecture"):
         train(toy("cyclegan", pairs, start_from=(f"G_A={file}",)), runs=tmp_path, name="run")
+
+
+def test_a_training_that_is_refused_when_all_is_open_leaves_no_folder(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise UsageError("as a picture that cannot be read")
+
+    monkeypatch.setattr(Pix2Pix, "prepare", refuse)
+    curves = Tracking(trackers=("tensorboard",))
+    with pytest.raises(UsageError, match="as a picture"):
+        train(toy("pix2pix", pairs, tracking=curves), runs=tmp_path / "runs", name="run")
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_two_processes_do_not_train_one_run(pairs: Path, tmp_path: Path) -> None:

@@ -75,7 +75,9 @@ def train(recipe: Recipe, *, runs: Path | str = "runs", name: str = "", overwrit
                 anew = overwrite and not world.place.restarts
                 closing.callback(open_run(run, recipe, overwrite=anew).lock.release)
         try:
-            session = open_session(recipe, run, world, closing)
+            with ExitStack() as opening:  # what was opened is closed before the folder goes
+                session = open_session(recipe, run, world, opening)
+                closing.push(opening.pop_all())
         except GessoError:
             if new:  # nothing was trained
                 shutil.rmtree(run, ignore_errors=True)
