@@ -134,6 +134,14 @@ def test_a_pipe_is_not_waited_for(run: Path) -> None:
             reading(folder)
 
 
+def test_a_folder_whose_name_is_not_utf8_is_read(run: Path) -> None:
+    try:
+        there = run.rename(run.with_name("run\udcff"))
+    except (OSError, UnicodeEncodeError):
+        pytest.skip("this file system has no such names")
+    assert found(there)[0].weights["G"]["weight"][0, 0] == 30
+
+
 def test_extra_files_are_left_alone(run: Path) -> None:
     folder = run / "checkpoints" / "000000030"
     (folder / ".DS_Store").write_text("a desktop was here")

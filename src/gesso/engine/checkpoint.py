@@ -19,10 +19,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from safetensors.torch import save as saved_bytes
+from safetensors.torch import save_file
 from torch import Tensor
 
+from gesso.engine.weights import load_tensors
 from gesso.errors import CheckpointError
 from gesso.files import disk_errors, sync_folder, write_atomically
 from gesso.progress import Say
@@ -214,9 +215,7 @@ def read(path: Path) -> Checkpoint:
             if _digest(file) != digest:
                 raise CheckpointError(f"{path}: damaged, {name} is not what was written")
             if file.suffix == ".safetensors":
-                weights[file.stem] = load_file(file)
-        except UnicodeEncodeError:
-            raise CheckpointError(f"{path}: its name is not UTF-8, and safetensors opens no other; rename it") from None
+                weights[file.stem] = load_tensors(file)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{path}: damaged, {name} cannot be read: {error}") from None
     return Checkpoint(path, images, model, weights, progress)

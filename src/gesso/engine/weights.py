@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import Tensor
 
 from gesso.errors import CheckpointError, out_of_memory
@@ -38,11 +38,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     check_file(path)
     try:
-        weights = dict(load_file(path)) if path.suffix == ".safetensors" else _unpickled(path)
+        weights = load_tensors(path) if path.suffix == ".safetensors" else _unpickled(path)
     except SafetensorError as error:
         raise CheckpointError(f"{path}: not a safetensors file: {error}") from None
-    except UnicodeEncodeError:
-        raise CheckpointError(f"{path}: its name is not UTF-8, and safetensors opens no other; rename it") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from None
     if isinstance(weights, dict) and isinstance(weights.get(WRAPPER), dict):
@@ -55,6 +53,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if fault := _fault(tensor):
             raise CheckpointError(f"{path}: not a file of weights: {name} {fault}")
     return {name: tensor.detach() for name, tensor in weights.items()}
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors in a .safetensors file. SafetensorError where it is none; OSError where it cannot be read."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # such a path safetensors does not open
+        return dict(load(path.read_bytes()))
+    return dict(load_file(path))
 
 
 def check_file(path: Path) -> None:

@@ -70,7 +70,7 @@ def _check_place(out: Path) -> None:
     try:
         str(out).encode()
     except UnicodeEncodeError:
-        raise UsageError(f"--out {out}: not UTF-8, and safetensors opens no other files; name another folder") from None
+        raise UsageError(f"--out {out}: not UTF-8, and few programs open such files; name another folder") from None
 
 
 def _weights(recipe: Recipe, imported: Imported) -> checkpoint.Weights:
