@@ -19,7 +19,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import openvino
 import torch
 from torch import nn
@@ -30,6 +29,7 @@ from gesso.exporting.graph import Graph, graphs
 from gesso.networks import ResNetGenerator, UNetGenerator
 from gesso.networks.dcgan import DCGANGenerator
 from gesso.networks.densenet import DenseNet
+from gesso.runtime import onnxruntime
 
 SIZES = ((64, 64), (256, 256), (200, 328))
 """Height and width of what a translator is tried on."""
@@ -127,7 +127,7 @@ def difference(graph: Graph, run: Run, inputs: np.ndarray) -> str:
 
 
 def with_onnxruntime(file: Path, graph: Graph) -> Run:
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    session = onnxruntime().InferenceSession(file, providers=["CPUExecutionProvider"])
     return lambda inputs: np.asarray(session.run([graph.names[1 + graph.compared]], {graph.names[0]: inputs})[0])
 
 

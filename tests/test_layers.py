@@ -18,7 +18,7 @@ TESTS = sorted(Path(__file__).parent.rglob("*.py"))
 LAYERS = (
     ("__init__",),
     ("launched",),
-    ("errors", "progress", "protobuf", "restoring"),
+    ("errors", "progress", "protobuf", "restoring", "runtime"),
     ("files", "exported", "hub"),
     ("recipe",),
     ("recipes",),

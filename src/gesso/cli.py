@@ -108,7 +108,7 @@ def _installed(name: str) -> dict[str, Callable[[Sequence[str]], int]]:
             raise
         raise UsageError(
             f"gesso {name} needs {error.name}, which is not installed: pip install gesso; without it, only models that "
-            f"were exported to .onnx are used: gesso {', '.join(alone.COMMANDS)}"
+            f"were exported to .onnx are used: gesso {', '.join(alone.COMMANDS)}; see gesso translate MODEL.onnx --help"
         ) from None
 
 

@@ -1,5 +1,6 @@
 """Exported models used without torch: what only onnxruntime, numpy and Pillow can do gives the same pictures."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image
 from commands import Gesso, refused
 from gesso.exported import SEAL, sealed
 from gesso.predicting import alone
+from gesso.runtime import SWITCH
 
 pytest.importorskip("onnxruntime")
 pytest_plugins = ("exports",)
@@ -31,10 +33,12 @@ sys.exit(main())
 """
 
 
-def alone_run(*words: object) -> subprocess.CompletedProcess[str]:
+def alone_run(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """gesso where nothing but onnxruntime, numpy and Pillow can be imported."""
     command = [sys.executable, "-c", GUARD, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    told = {**os.environ, **environment}
+    told.pop(SWITCH, None)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=told)
 
 
 @pytest.fixture
@@ -91,6 +95,15 @@ def test_classifies_as_torch_does(exported: dict[str, Path], runs: dict[str, Pat
     done = alone_run("classify", exported["densenet"], photos)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == gesso("classify", runs["densenet"], photos).out
+
+
+def test_onnxruntime_keeps_no_identifier_of_the_user(exported: dict[str, Path], photos: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    places = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "XDG_DATA_HOME": str(home / "data")}
+    done = alone_run("classify", exported["densenet"], photos, **places)
+    assert done.returncode == 0, done.stderr
+    assert list(home.rglob("*")) == []
 
 
 @pytest.mark.parametrize("word", ["doctor", "--help"])

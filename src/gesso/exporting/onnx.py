@@ -19,6 +19,7 @@ from gesso.exporting.placing import places
 from gesso.exporting.quantizing import quantized
 from gesso.exporting.source import Options, Source
 from gesso.files import write_all
+from gesso.runtime import onnxruntime
 
 OPSET = 18
 """Of 2022: old enough for all that runs ONNX, and new enough for all that is in the graphs."""
@@ -42,7 +43,7 @@ def needed(*modules: str) -> None:
     """UsageError where one of `modules` is not installed."""
     for module in modules:
         try:
-            __import__(module)
+            onnxruntime() if module == "onnxruntime" else __import__(module)
         except ImportError:
             raise UsageError(f"this format needs {module}: pip install 'gesso[export]'") from None
 
@@ -98,12 +99,11 @@ def _clean(model: Any) -> None:
 
 def runner(content: bytes, graph: Graph) -> Run:
     """Runs the ONNX file `content` in onnxruntime."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
+    runtime = onnxruntime()
+    options = runtime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
     def run(inputs: np.ndarray) -> np.ndarray:
         made: np.ndarray = session.run([graph.names[1 + graph.compared]], {graph.names[0]: inputs})[0]

@@ -23,6 +23,7 @@ from torch import Tensor
 from gesso.errors import UsageError, flag
 from gesso.metrics.paired import resized
 from gesso.restoring import restore
+from gesso.runtime import onnxruntime
 
 CLASSES = 19
 KEY = "gesso"
@@ -126,11 +127,11 @@ def _torchscript(path: Path, device: torch.device) -> tuple[Run, str]:
 
 def _onnx(path: Path) -> tuple[Run, str]:
     try:
-        import onnxruntime  # type: ignore[import-not-found, unused-ignore]
+        runtime = onnxruntime()
     except ImportError:
         raise _wrong(path, "an ONNX file needs onnxruntime; install it with `pip install 'gesso[export]'`") from None
     try:
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own exceptions have no common base
         raise _wrong(path, f"no ONNX file, or a damaged one ({_reason(error)})") from None
     inputs = session.get_inputs()

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from gesso.errors import CheckpointError, UsageError
 from gesso.exported import IMAGE, LOGITS, MADE, NOISE, PROBABILITIES, Exported, read_sealed
+from gesso.runtime import onnxruntime
 
 Array = npt.NDArray[Any]
 COMMANDS = {"translator": "translate", "generator": "sample", "classifier": "classify"}
@@ -23,17 +24,17 @@ class Session:
     def __init__(self, path: Path, kind: Literal["translator", "generator", "classifier"], provider: str) -> None:
         content = read_sealed(path)
         try:
-            import onnxruntime
+            runtime = onnxruntime()
         except ImportError as error:
             raise UsageError(f"{path}: needs onnxruntime: pip install onnxruntime ({error})") from None
-        there = onnxruntime.get_available_providers()
+        there = runtime.get_available_providers()
         if provider not in there:
             raise UsageError(f"--provider {provider}: this onnxruntime has {', '.join(there)}")
-        options = onnxruntime.SessionOptions()
+        options = runtime.SessionOptions()
         options.log_severity_level = 4  # what it finds wrong is raised, and becomes one line
         try:
             # Without fallback, which tells of itself on standard output and computes elsewhere than was asked.
-            self._session = onnxruntime.InferenceSession(content, options, providers=[provider], enable_fallback=0)
+            self._session = runtime.InferenceSession(content, options, providers=[provider], enable_fallback=0)
             texts = self._session.get_modelmeta().custom_metadata_map
         except Exception as error:  # its classes of errors have nothing but Exception in common
             raise CheckpointError(f"{path}: onnxruntime cannot load it: {_first_line(error)}") from None

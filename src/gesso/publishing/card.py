@@ -155,7 +155,7 @@ def _data(subject: Subject) -> list[str]:
     recipe = subject.recipe
     data, environment = recipe.data, subject.environment
     counted = environment.get("training images")
-    seen = f"{number(counted)} images of it were trained on." if isinstance(counted, int) and counted else ""
+    seen = f"Its training split has {number(counted)} images." if isinstance(counted, int) and counted else ""
     if subject.imported:
         told = "What it was trained on is not known here: the weights were imported."
     elif data.root == BUILTIN_STREETS:

@@ -148,7 +148,7 @@ def limits(subject: Subject) -> list[str]:
         told.append(f"It knows pictures such as those of {code(recipe.data.root)}; of others it was not asked.")
     images = subject.environment.get("training images")
     if isinstance(images, int) and 0 < images < FEW:
-        told.append(f"It was trained on {number(images)} images only.")
+        told.append(f"The set that it was trained on has {number(images)} images only.")
     for table in figures.tables(subject.metrics):
         if "Does not beat" in table.verdict or "but not in" in table.verdict:
             told.append(f"{table.direction}: {table.verdict}".removeprefix(": "))

@@ -23,6 +23,7 @@ from gesso.engine.judging.scorers import Asked, Scorer
 from gesso.engine.judging.shard import WHOLE, Shard
 from gesso.engine.judging.splits import split_to_score, told
 from gesso.engine.sheets import grid, spread, to_uint8
+from gesso.errors import flag
 from gesso.metrics.paired import as_channels, resized
 from gesso.models.base import Networks, using
 from gesso.models.translation import Translation, Translator
@@ -174,7 +175,7 @@ class TranslationJudge(Judge):
                 for line in measure.protocol:
                     by_line.setdefault(line, []).append(direction)
         if not by_line:
-            return ["nothing was scored: the split has no pairs; FID and its relatives need none"]
+            return [f"nothing was scored: the split has no pairs; FID needs none: {flag('evaluation.metrics')} FID"]
         everywhere = len(self._measures)
         return [line if len(d) == everywhere else f"{', '.join(d)}: {line}" for line, d in by_line.items()]
 
