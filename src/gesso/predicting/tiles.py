@@ -31,7 +31,7 @@ from gesso.progress import Bar, say
 from gesso.recipe import Generator
 
 Depth: TypeAlias = type[np.uint8 | np.uint16]
-SAMPLE = 2**30
+SAMPLE = 3 * 2**29
 """Bytes in the network of a picture, or of crops of a larger one, that statistics are taken from. Not what happens to
 be free: results must not depend on that."""
 CROP = 64
