@@ -279,18 +279,23 @@ def test_a_discriminator_whose_loss_is_zero_is_noticed(
     assert "loss has been zero for 5 steps" in faults(monkeypatch, toy("cyclegan", pairs), tmp_path)
 
 
+def told_losses(monkeypatch: pytest.MonkeyPatch, factor: Callable[[int], float]) -> None:
+    """From here on the guard is told pix2pix's L1 times `factor(step)`."""
+    watch, steps = Guard.watch, iter(range(1000))
+
+    def watched(self: Guard, losses: dict[str, Tensor]) -> None:
+        times = factor(next(steps))
+        watch(self, {name: loss * (times if name == "G_L1" else 1) for name, loss in losses.items()})
+
+    monkeypatch.setattr(Guard, "watch", watched)
+
+
 @pytest.mark.parametrize(("factor", "told"), [(torch.nan, "is nan"), (1e4, "times the highest of late")])
 def test_a_loss_that_is_not_finite_or_far_outside_its_range_is_noticed(
     factor: float, told: str, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guarding, "SETTLING", 4)
-    watch, steps = Guard.watch, iter(range(1000))
-
-    def watched(self: Guard, losses: dict[str, Tensor]) -> None:
-        late = next(steps) == 8
-        watch(self, {name: loss * (factor if late and name == "G_L1" else 1) for name, loss in losses.items()})
-
-    monkeypatch.setattr(Guard, "watch", watched)
+    told_losses(monkeypatch, lambda step: factor if step == 8 else 1)
     told_of = faults(monkeypatch, toy("pix2pix", pairs), tmp_path)
     assert "G_L1" in told_of
     assert told in told_of
@@ -300,13 +305,7 @@ def test_a_loss_that_explodes_over_several_steps_is_noticed(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guarding, "SETTLING", 4)
-    watch, steps = Guard.watch, iter(range(1000))
-
-    def watched(self: Guard, losses: dict[str, Tensor]) -> None:
-        tenfold = 10 ** max(0, next(steps) - 7)
-        watch(self, {name: loss * (tenfold if name == "G_L1" else 1) for name, loss in losses.items()})
-
-    monkeypatch.setattr(Guard, "watch", watched)
+    told_losses(monkeypatch, lambda step: 10 ** max(0, step - 7))
     assert "times the highest of late" in faults(monkeypatch, toy("pix2pix", pairs), tmp_path)
 
 

@@ -110,7 +110,7 @@ def test_nothing_of_the_machine_is_published(run: Path, tmp_path: Path, gesso: G
         recipe,
         data=dataclasses.replace(recipe.data, root=str(private / "cats"), cache_dir=str(private / "cache")),
         evaluation=dataclasses.replace(recipe.evaluation, inception=str(private / "i.pt"), lpips=str(private / "l.pt")),
-        start_from=(f"G={private}/g.pth", "D=/root/secret/d.pth"),
+        start_from=(f"G={private}/g.pth", "D=/srv/secret/d.pth"),
     )
     (run / "recipe.json").write_text(recipe.to_json())
     metrics = json.loads((run / "metrics.json").read_text())
