@@ -107,10 +107,10 @@ class Crops(TiledTranslator):
     share = 1 / 4
 
     def _take_statistics(self, rows: Rows, down: Axis, across: Axis) -> None:
-        before = tiles.SAMPLE
-        tiles.SAMPLE = int(self.share * down.padded * across.padded * self._pixel_bytes)
+        before = tiles.EXACT, tiles.SAMPLE
+        tiles.EXACT, tiles.SAMPLE = 0, int(self.share * down.padded * across.padded * self._pixel_bytes)
         super()._take_statistics(rows, down, across)
-        tiles.SAMPLE = before
+        tiles.EXACT, tiles.SAMPLE = before
 
 
 class FewCrops(Crops):

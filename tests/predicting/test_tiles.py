@@ -106,6 +106,7 @@ def step(made: np.ndarray, at: list[int]) -> float:
 
 @pytest.mark.parametrize("sample", [2**30, 2**21])
 def test_no_seam_shows(sample: int, resnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiles, "EXACT", sample)
     monkeypatch.setattr(tiles, "SAMPLE", sample)
     once, tiled = both(resnet, scene(256, 400), tmp_path, overlap=16)
     seams = list(range(23, 400, 48)) + list(range(47, 400, 48))
@@ -115,6 +116,7 @@ def test_no_seam_shows(sample: int, resnet: Path, tmp_path: Path, monkeypatch: p
 def test_brightness_is_the_pictures_where_only_crops_of_it_are_looked_at(
     resnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tiles, "EXACT", 0)
     monkeypatch.setattr(tiles, "SAMPLE", 2**22)
     taken: list[int] = []
     original = tiles.scattered

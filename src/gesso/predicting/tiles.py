@@ -31,9 +31,10 @@ from gesso.progress import Bar, say
 from gesso.recipe import Generator
 
 Depth: TypeAlias = type[np.uint8 | np.uint16]
-SAMPLE = 3 * 2**29
-"""Bytes in the network of a picture, or of crops of a larger one, that statistics are taken from. Not what happens to
-be free: results must not depend on that."""
+EXACT, SAMPLE = 5 * 2**29, 3 * 2**29
+"""Bytes in the network of a picture whose statistics are taken exactly, and of the crops of a larger one. Not what
+happens to be free, where that is enough: results should not depend on it. 1,536×1,536 pixels through 64 filters are
+within EXACT."""
 CROP = 64
 """Sides of those crops in pixels. As many pixels in larger crops lie at fewer places, which counts for more than what
 their borders spoil (docs/log.md)."""
@@ -159,12 +160,12 @@ class TiledTranslator:
         self._whole.begin()
         if not self._whole.has_statistics or len(down.starts) == len(across.starts) == 1:
             return  # the only window leaves its own
-        free = facts(self._device).free_memory(self._device)
-        most = min(SAMPLE, free // 2) // self._pixel_bytes
-        if down.padded * across.padded <= most:
+        half = facts(self._device).free_memory(self._device) // 2
+        if down.padded * across.padded * self._pixel_bytes <= min(EXACT, half):
             self._through([rows.read(0, rows.height)], [(0, 0)])
             return
         self._whole.begin(crops=True)
+        most = min(SAMPLE, half) // self._pixel_bytes
         side = min(max(CROP, 2 * self._network.multiple), self._tiles.tile)
         high, wide = min(side, down.padded), min(side, across.padded)
         places = scattered((down.padded, across.padded), (high, wide), most // (high * wide), self._network.multiple)
