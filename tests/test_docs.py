@@ -35,10 +35,12 @@ from gesso.predicting.alone import COMMANDS as ALONE_COMMANDS
 from gesso.recipe import BUILTIN_STREETS, TranslationData
 from gesso.recipes import RECIPES
 from gesso.restoring import flat
-from hub_site import Hub, serving, use
+from hub_site import Hub
 from inline import run_inline
 from measured import measured
 from publications import pix2pix_set, served, write_cityscapes, write_imagenet, write_msls
+
+pytest_plugins = ("hub_fixture",)
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -112,15 +114,6 @@ def server() -> Iterator[str]:
     files = {path: content for name in FETCHED_SETS for path, content in pix2pix_set(name).items()}
     with served(files) as address:
         yield address
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub on loopback, to which this process is logged in."""
-    hub = Hub()
-    with serving(hub):
-        use(hub, tmp_path / "hub-cache", monkeypatch)
-        yield hub
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,17 +12,11 @@ from published import USE, pictures
 
 from commands import TINY, Gesso, contents, refused
 from gesso.engine import checkpoint
-from hub_site import TOKEN, Hub, serving, use
+from hub_site import TOKEN, Hub
+
+pytest_plugins = ("hub_fixture",)
 
 NAME = "hub:me/facades"
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    hub = Hub()
-    with serving(hub):
-        use(hub, tmp_path / "hub-cache", monkeypatch)
-        yield hub
 
 
 @pytest.fixture
