@@ -123,6 +123,10 @@ def test_progress_ends_with_the_whole_archive(place: Path) -> None:
     assert all(0 <= done <= total for done, total in told)
 
 
+def test_the_longest_name_there_is_is_taken(place: Path) -> None:
+    assert unpack(put(place, tar_bytes(FILES)), place / ("x" * 255)) == 4
+
+
 def test_a_folder_that_is_there_is_not_touched(place: Path) -> None:
     (place / "out").mkdir()
     with pytest.raises(UsageError, match="not overwritten"):

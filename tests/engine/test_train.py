@@ -191,6 +191,24 @@ def test_a_training_that_is_refused_when_all_is_open_leaves_no_folder(
     assert list((tmp_path / "runs").iterdir()) == []
 
 
+def test_a_training_that_is_refused_gives_the_name_back_to_the_run_that_was_moved_aside(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = toy("pix2pix", pairs, epochs=0.25)
+    train(recipe, runs=tmp_path, name="run")
+    before = weights(tmp_path / "run")
+
+    def refuse(*_: object) -> None:
+        raise UsageError("as a picture that cannot be read")
+
+    monkeypatch.setattr(Pix2Pix, "prepare", refuse)
+    with pytest.raises(UsageError, match="as a picture"):
+        train(dataclasses.replace(recipe, seed=3), runs=tmp_path, name="run", overwrite=True)
+    kept = weights(tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("run")] == ["run"]
+    assert all(torch.equal(before[key], kept[key]) for key in before)
+
+
 def test_two_processes_do_not_train_one_run(pairs: Path, tmp_path: Path) -> None:
     from gesso.engine.runs import lock_run
 

@@ -4,8 +4,6 @@ import hashlib
 import os
 import platform
 import re
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import torch
 
 from gesso.devices import ACCELERATORS, facts
 from gesso.engine.launch import Choices
-from gesso.engine.runs import versions
+from gesso.engine.runs import command, versions
 
 CPUINFO = Path("/proc/cpuinfo")
 VARIABLES = re.compile(r"(OMP|KMP|GOMP|MKL|OPENBLAS|CUDA|NVIDIA|NCCL|HIP|ROCR|PYTORCH|TORCH|TRITON|LD_PRELOAD)(_|$)")
@@ -61,5 +59,5 @@ def environment(choices: Choices, peak: float) -> dict[str, Any]:
         "choices": {name: {"value": str(c.value), "reason": c.reason} for name, c in choices.as_dict().items()},
         "variables": {name: value for name, value in sorted(os.environ.items()) if VARIABLES.match(name)},
         "torch_build": torch.__config__.show(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command(),
     }

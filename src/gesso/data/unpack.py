@@ -72,11 +72,11 @@ def unpack(
 
     Raises UsageError where `out` is there already; DataError where the archive is damaged, unsafe, or larger than
     `max_bytes` unpacked or `max_files` files and folders; DiskError. Then nothing is left of what was unpacked; after
-    a kill, a hidden folder `.OUT.*.tmp`.
+    a kill, a hidden folder `.*.tmp` beside it.
     """
     if out.exists() or out.is_symlink():
         raise UsageError(f"{out} is there already and is not overwritten; remove it or name another folder")
-    beside = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
+    beside = out.with_name(f".{secrets.token_hex(8)}.tmp")  # short, because `out` may have the longest name there is
     try:
         # Whatever reading raises is a DataError already, so an OSError is one of writing.
         with _opened(archive) as file, disk_errors(out):

@@ -4,6 +4,7 @@ import json
 import platform
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -31,11 +32,23 @@ IMPORTED = "imported"
 
 @dataclass(frozen=True)
 class Opened:
-    """A run folder that this process alone may write to."""
+    """A run folder that this process alone may write to.
+
+    new      whether there was no such folder
+    aside    where the run lies that had this name before
+    """
 
     path: Path
-    resumed: bool
     lock: filelock.BaseFileLock
+    new: bool = False
+    aside: Path | None = None
+
+    def withdraw(self) -> None:
+        """Leave the disk as it was before, where nothing came of the run."""
+        if self.new or self.aside:
+            shutil.rmtree(self.path, ignore_errors=True)
+        if self.aside and not self.path.exists():
+            self.aside.rename(self.path)
 
 
 def default_name(recipe: Recipe) -> str:
@@ -58,6 +71,7 @@ def open_run(path: Path, recipe: Recipe, *, overwrite: bool) -> Opened:
     first checkpoint, because a file or a flag was wrong, takes the mended recipe. DataError where the data set has
     other classes than when the run was begun.
     """
+    new, aside = not path.exists(), None
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_dir():
@@ -69,7 +83,8 @@ def open_run(path: Path, recipe: Recipe, *, overwrite: bool) -> Opened:
     try:
         if (path / RECIPE).exists() and overwrite:
             lock.release()
-            path.rename(_free_name(path))
+            aside = _free_name(path)
+            path.rename(aside)
             lock = lock_run(path)
         elif list_checkpoints(path):
             before = read_recipe(path)
@@ -87,12 +102,12 @@ def open_run(path: Path, recipe: Recipe, *, overwrite: bool) -> Opened:
                     f"{' …' if len(changed) > 3 else ''}; name this run with --name, or move that one aside "
                     "with --overwrite"
                 )
-            return Opened(path, True, lock)
+            return Opened(path, lock)
         write_atomically(path / RECIPE, recipe.to_json())
     except BaseException:
         lock.release()
         raise
-    return Opened(path, False, lock)
+    return Opened(path, lock, new, aside)
 
 
 def check_classes(path: Path, ours: Recipe, theirs: Recipe) -> None:
@@ -195,7 +210,7 @@ def write_environment(
         "processes": processes,
         "training images": images,
         "commit": source_commit(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "choices": _recorded(choices),
     }
@@ -230,6 +245,13 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
+
+
+def command() -> str:
+    """The words that this process was started with, as they would be typed again."""
+    program = Path(sys.argv[0])
+    words = ["python", "-m", program.parent.name] if program.name == "__main__.py" else [program.name]
+    return shlex.join([*words, *sys.argv[1:]])
 
 
 def source_commit() -> str:

@@ -9,7 +9,6 @@ ends in the same weights as one that was not.
 
 import dataclasses
 import math
-import shutil
 import signal
 import threading
 import time
@@ -58,9 +57,8 @@ def train(recipe: Recipe, *, runs: Path | str = "runs", name: str = "", overwrit
     """Train `recipe` in `runs/name`, or go on with it where the folder holds the same recipe already.
 
     Where a launcher started several processes (`gesso train --devices`, torchrun, srun), each calls this, and they
-    train together. A GessoError says what to mend; what was saved before it stays, and before the first step no new
-    folder does. After SIGINT or SIGTERM the run is
-    saved, `finished` is False, and the same call goes on with it.
+    train together. A GessoError says what to mend; what was saved before it stays, and before the first step the disk
+    is left as it was. After SIGINT or SIGTERM the run is saved, `finished` is False, and the same call goes on with it.
     """
     with joined(choose_device(recipe.device).value.type) as world, ExitStack() as closing:
         with world.main_first():
@@ -70,17 +68,17 @@ def train(recipe: Recipe, *, runs: Path | str = "runs", name: str = "", overwrit
             run = Path(runs) / (name or default_name(recipe))
             if isinstance(recipe, DistillRecipe) and recipe.compare and (overwrite or not list_checkpoints(run)):
                 compared(recipe)  # known before the first step; one that is gone later costs a remark at the end
-            new = world.main and not run.exists()
+            opened = None
             if world.main:
-                anew = overwrite and not world.place.restarts
-                closing.callback(open_run(run, recipe, overwrite=anew).lock.release)
+                opened = open_run(run, recipe, overwrite=overwrite and not world.place.restarts)
+                closing.callback(opened.lock.release)
         try:
             with ExitStack() as opening:  # what was opened is closed before the folder goes
                 session = open_session(recipe, run, world, opening)
                 closing.push(opening.pop_all())
         except GessoError:
-            if new:  # nothing was trained
-                shutil.rmtree(run, ignore_errors=True)
+            if opened:  # nothing was trained
+                opened.withdraw()
             raise
         with _stop_on_signals() as stop:
             finished = _loop(session, stop)

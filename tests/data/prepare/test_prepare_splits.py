@@ -123,6 +123,11 @@ def test_copies_count_as_many_as_they_are(tmp_path: Path) -> None:
     assert done.counts == {"train": 22, "val": 4, "test": 4}
 
 
+def test_the_longest_names_there_are_are_taken(tmp_path: Path) -> None:
+    source = filled(tmp_path / "all", [f"cat/{'x' * 250}{i}.jpg" for i in range(3)])
+    assert prepare_splits(source, tmp_path / "out", val=1, test=1).counts == {"train": 1, "val": 1, "test": 1}
+
+
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, out = filled(tmp_path / "all", NAMES[:20]), tmp_path / "out"
     replace, calls = Path.replace, 0

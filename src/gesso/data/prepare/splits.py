@@ -21,7 +21,7 @@ from gesso.data.images import read_image
 from gesso.data.prepare.target import Prepared, checked_target, digest, filling, over, tell_bad
 from gesso.data.prepare.tree import file_size
 from gesso.errors import BadImage, DataError, UsageError, spelling
-from gesso.files import disk_errors
+from gesso.files import atomic_file, disk_errors
 from gesso.progress import Progress, Say, silent
 
 How = Literal["copy", "hardlink"]
@@ -189,11 +189,5 @@ def _place(source: Path, target: Path, how: How) -> None:
         file = source.open("rb")
     except OSError as error:
         raise DataError(f"{source}: cannot be read ({error.strerror})") from None
-    beside = target.with_name(f".{target.name}.tmp")
-    with file, disk_errors(target):
-        try:
-            with beside.open("wb") as copy:
-                shutil.copyfileobj(file, copy, 2**20)
-            beside.replace(target)
-        finally:
-            beside.unlink(missing_ok=True)
+    with file, atomic_file(target, sync=False) as copy:
+        shutil.copyfileobj(file, copy, 2**20)
