@@ -251,6 +251,43 @@ def test_names_cannot_break_out_of_the_card(tmp_path: Path, card: Published) -> 
     assert "\n# x --- &lt;b>\n" in text
 
 
+def test_what_the_pictures_show_is_told_where_a_reader_begins_and_where_she_uses_it(run: Path, card: Published) -> None:
+    text = card(run, "--about", "A: photos of\n façades,\tB: label maps")
+    said = "A: photos of façades, B: label maps"
+    assert front(text)["description"] == said
+    (first,) = re.findall(r"\n# .*\n\n(.*)\n", text)
+    assert first.startswith("A pix2pix that translates") and first.endswith(f". {said}.")
+    assert f"gives pictures of the same size. {said}. With gesso" in section(text, "Use")
+
+
+@pytest.mark.parametrize(("about", "shown"), [("Cats!", "Cats!"), ("Cats.", "Cats."), ("Cats", "Cats.")])
+def test_what_the_pictures_show_ends_as_a_sentence(about: str, shown: str, run: Path, card: Published) -> None:
+    assert f" {shown} With gesso" in card(run, "--about", about)
+
+
+def test_what_the_pictures_show_cannot_break_out_of_the_card(run: Path, card: Published) -> None:
+    words = "x\n---\nlicense: mit\n```\n# <b>\x1b[2J\x9b1m"
+    text = card(run, "--about", words, "--no-sheet")
+    assert front(text)["description"] == "x --- license: mit ``` # <b> [2J 1m"
+    body = text.split("---\n", 2)[2]
+    assert " x --- license: mit ``` # &lt;b> [2J 1m. With gesso" in body and "<b>" not in body
+    assert "license" not in front(text) and text.count("\n---\n") == 1
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", text)
+
+
+def test_what_the_pictures_show_is_one_sentence(run: Path, tmp_path: Path, gesso: Gesso) -> None:
+    words = ["publish", run, "--to", tmp_path / "x", "--about"]
+    refused(gesso(*words, "x" * 301), "--about: 301 characters, and it has 300 at most; .*README.md")
+    assert not (tmp_path / "x").exists()
+    assert gesso(*words, "x" * 300).code == 0
+
+
+def test_without_words_on_what_the_pictures_show_nothing_is_made_up(run: Path, card: Published) -> None:
+    text = card(run, "--about", " \n")
+    assert "description" not in front(text)
+    assert "gives pictures of the same size. With gesso" in section(text, "Use")
+
+
 def test_publishing_changes_nothing_in_the_run(run: Path, card: Published) -> None:
     before = contents(run)
     card(run)

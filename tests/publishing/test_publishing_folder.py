@@ -131,6 +131,7 @@ def test_the_author_hears_what_she_may_not_want(run: Path, tmp_path: Path, gesso
     said = gesso("publish", run, "--to", tmp_path / "a")
     assert "no licence was given: nobody may use it; give one with --licence" in said.err[0]
     assert "sheet.png shows pictures of the data set" in said.err[1]
+    assert not [line for line in said.err if line.startswith("gesso:")]  # as errors do
     said = gesso("publish", run, "--to", tmp_path / "b", "--licence", "MIT", "--no-sheet")
     assert said.err == [] and not (tmp_path / "b" / "sheet.png").exists()
 
@@ -318,7 +319,9 @@ def test_files_that_are_links_are_read(shared: Path, pairs: Path, tmp_path: Path
     assert gesso("translate", shared, pairs / "test", "-o", tmp_path / "out", *USE).code == 0
 
 
-@pytest.mark.parametrize("flag", ["--name", "--licence", "--dataset", "--to", "export --licence", "import --name"])
+@pytest.mark.parametrize(
+    "flag", ["--name", "--about", "--licence", "--dataset", "--to", "export --licence", "import --name"]
+)
 def test_texts_that_are_not_utf8_are_refused_by_their_flag(
     flag: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gesso: Gesso
 ) -> None:

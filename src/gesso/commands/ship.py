@@ -1,6 +1,5 @@
 """The commands that bring a model here and take it elsewhere: import, export, publish."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,6 +8,7 @@ import tyro
 
 from gesso.commands.flags import Flag, Out, Run
 from gesso.parsing import parse
+from gesso.progress import say
 from gesso.recipe.common import not_negative, share, writable
 
 Files = Annotated[tyro.conf.Positional[tuple[str, ...]], Flag(metavar="FILE [FILE …]", help_behavior_hint="(required)")]
@@ -129,6 +129,7 @@ def publish(arguments: Sequence[str]) -> int:
         checkpoint: str = "best",
         networks: Literal["used", "all"] = "used",
         title: Annotated[str, Flag(name="name")] = "",
+        about: str = "",
         licence: str = "",
         dataset: tuple[str, ...] = (),
         sheet: bool = True,
@@ -144,6 +145,7 @@ def publish(arguments: Sequence[str]) -> int:
             networks: used: what is used after training, averaged where there are such weights; all: also
                 discriminators, so that others may train on.
             title: Title of the card; without, the run's name.
+            about: What its pictures show, in a sentence for the card, such as "A: photos of facades, B: label maps".
             licence: Of the weights, such as CC-BY-4.0, or a text. Without one nobody may use them.
             dataset: Names on the hub of the data sets that it was trained on.
             sheet: Publish the last sample sheet too, which shows pictures of the data set.
@@ -155,8 +157,13 @@ def publish(arguments: Sequence[str]) -> int:
     values = parse(
         form, arguments, "publish", "gesso publish runs/pix2pix-facades --to shared/facades --licence CC-BY-4.0"
     )
-    texts = [("--name", values["title"]), ("--licence", values["licence"]), ("--to", values["to"])]
-    writable([*texts, *(("--dataset", name) for name in values["dataset"])])
+    texts = {
+        "--name": values["title"],
+        "--about": values["about"],
+        "--licence": values["licence"],
+        "--to": values["to"],
+    }
+    writable([*texts.items(), *(("--dataset", name) for name in values["dataset"])])
     from gesso.hub import Pushed
     from gesso.publishing import Asked
     from gesso.publishing import publish as publish_run
@@ -165,13 +172,14 @@ def publish(arguments: Sequence[str]) -> int:
         checkpoint=values["checkpoint"],
         networks=values["networks"],
         title=values["title"],
+        about=values["about"],
         licence=values["licence"],
         datasets=values["dataset"],
         sheet=values["sheet"],
     )
     done = publish_run(values["run"], values["to"], asked, public=values["public"], replace=values["replace"])
     for line in done.warnings:
-        print(f"gesso: {line}", file=sys.stderr)
+        say(line)
     if isinstance(done.where, Pushed):
         print(f"{done.where.url}, {'private' if done.where.private else 'public'}, commit {done.where.commit}")
     else:

@@ -21,11 +21,13 @@ from gesso.publishing.subject import SHEET, Subject
 from gesso.publishing.words import (
     LICENCES,
     UNLICENSED,
+    about,
     classes_of,
     code,
     images_of_sheet,
     limits,
     number,
+    one_line,
     papers,
     plain,
     purpose,
@@ -67,7 +69,7 @@ def write_card(subject: Subject, place: str, sizes: Mapping[str, int]) -> str:
         ],
     }
     told = [line for title, lines in sections.items() if lines for line in (f"## {title}", "", *lines, "")]
-    start = [f"# {plain(subject.title)}", "", purpose(subject), ""]
+    start = [f"# {plain(subject.title)}", "", _sentences(purpose(subject), about(subject)), ""]
     return "\n".join(["---", _front_matter(subject), "---", "", *start, *told]).rstrip() + "\n"
 
 
@@ -87,6 +89,7 @@ def _front_matter(subject: Subject) -> str:
         datasets=list(subject.asked.datasets) or None,
         model_name=subject.title if results else None,
         eval_results=results or None,
+        description=one_line(subject.asked.about) or None,
     ).to_yaml()
 
 
@@ -135,7 +138,7 @@ def _use(subject: Subject, place: str) -> list[str]:
     )
     pinned = "`@COMMIT` behind the name pins what is used." if is_hub(place) else "The name is this folder's."
     return [
-        f"{what_goes_in(subject)} With gesso {gesso.__version__} or newer:",
+        _sentences(what_goes_in(subject), about(subject), f"With gesso {gesso.__version__} or newer:"),
         "",
         "```sh",
         *use,
@@ -273,6 +276,11 @@ def data_name(subject: Subject) -> str:
     """What the data set is called."""
     root = subject.recipe.data.root
     return "streets" if root == BUILTIN_STREETS else root or "unknown"
+
+
+def _sentences(*told: str) -> str:
+    """Those that are not empty, in one paragraph. None that a user gave begins it, where Markdown has its marks."""
+    return " ".join(filter(None, told))
 
 
 def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:

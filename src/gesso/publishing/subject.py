@@ -19,12 +19,15 @@ from gesso.engine.pulling import name_of
 from gesso.engine.report import read_object
 from gesso.engine.runs import ENVIRONMENT, IMPORTED, METRICS, read_environment, read_recipe, versions
 from gesso.engine.state import find_checkpoint, load_for_use, used_keys
+from gesso.errors import UsageError
 from gesso.models import build_model
 from gesso.models.base import Model
 from gesso.recipe import Recipe
 from gesso.restoring import flat
 
 CARD, SHEET = "README.md", "sheet.png"
+LONGEST = 300
+"""Characters of the longest `about`."""
 KEPT = ("processes", "training images", "commit", "device")
 """Of a run's environment, beside versions and choices."""
 
@@ -36,6 +39,8 @@ class Asked:
     checkpoint  best, latest, or the number of one
     networks    used: those alone that are used after training; all: also those that only training needs
     title       of the card; empty for the run's name
+    about       what the model's pictures show, such as "A: photos of facades, B: label maps"; empty where that is not
+                said. UsageError where it is longer than `LONGEST`
     licence     of the weights, an SPDX name or a text; empty where none is given
     datasets    names on the hub of the data sets it was trained on
     sheet       whether the sample sheet goes with it, which shows pictures of the data set
@@ -44,9 +49,17 @@ class Asked:
     checkpoint: str = "best"
     networks: Literal["used", "all"] = "used"
     title: str = ""
+    about: str = ""
     licence: str = ""
     datasets: tuple[str, ...] = ()
     sheet: bool = True
+
+    def __post_init__(self) -> None:
+        if len(self.about) > LONGEST:
+            raise UsageError(
+                f"--about: {len(self.about)} characters, and it has {LONGEST} at most; shorten it, and write the rest "
+                f"into {CARD} where it was published"
+            )
 
 
 @dataclass(frozen=True)

@@ -40,14 +40,28 @@ def number(count: int) -> str:
     return f"{count:,}"
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def one_line(text: str) -> str:
+    """`text` in one line, without the characters that steer a terminal."""
+    return " ".join(_CONTROL.sub(" ", text).split())
+
+
 def plain(text: str) -> str:
     """`text` in one line, in which nothing is taken for HTML."""
-    return " ".join(text.split()).replace("<", "&lt;")
+    return one_line(text).replace("<", "&lt;")
 
 
 def code(name: str) -> str:
     """`name` as code, in one line."""
-    return f"`{' '.join(name.replace('`', ' ').split())}`"
+    return f"`{one_line(name.replace('`', ' '))}`"
+
+
+def about(subject: Subject) -> str:
+    """What the author says that the model's pictures show, as a sentence; empty where that was not said."""
+    told = plain(subject.asked.about)
+    return told if not told or told.endswith((".", "!", "?", "…")) else f"{told}."
 
 
 def purpose(subject: Subject) -> str:
