@@ -209,6 +209,15 @@ def test_a_training_that_is_refused_gives_the_name_back_to_the_run_that_was_move
     assert all(torch.equal(before[key], kept[key]) for key in before)
 
 
+def test_a_run_that_the_new_one_begins_with_is_not_moved_aside(pairs: Path, tmp_path: Path) -> None:
+    recipe = toy("pix2pix", pairs, epochs=0.25)
+    train(recipe, runs=tmp_path, name="run")
+    again = dataclasses.replace(recipe, start_from=(str(tmp_path / "run"),))
+    with pytest.raises(UsageError, match="--overwrite would move .*run aside"):
+        train(again, runs=tmp_path, name="run", overwrite=True)
+    assert not (tmp_path / "run.old-1").exists()
+
+
 def test_two_processes_do_not_train_one_run(pairs: Path, tmp_path: Path) -> None:
     from gesso.engine.runs import lock_run
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gesso.errors import UsageError
 from gesso.hub import is_hub
 from gesso.recipe import BUILTIN_STREETS, DistillRecipe, Recipe
 
@@ -26,6 +27,19 @@ def named_alone(recipe: Recipe) -> Recipe:
     """`recipe` with nothing of where things lie on this machine: of every path, the data set's too, its last name."""
     data = dataclasses.replace(recipe.data, root=last_name(recipe.data.root), cache_dir="")
     return _elsewhere(dataclasses.replace(recipe, data=data), last_name)
+
+
+def refuse_inside(run: Path, recipe: Recipe) -> None:
+    """UsageError where `recipe`, an anchored one, names something in the run at `run`, which is to be moved aside."""
+
+    def look(path: str) -> str:
+        if not is_hub(path) and Path(path).is_relative_to(run.resolve()):
+            raise UsageError(
+                f"--overwrite would move {run} aside, and {path} is wanted for the new run; give that another --name"
+            )
+        return path
+
+    _elsewhere(recipe, look)
 
 
 def last_name(place: str) -> str:

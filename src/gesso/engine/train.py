@@ -24,7 +24,7 @@ import torch
 from gesso.data import order
 from gesso.devices import choose_device
 from gesso.engine import checkpoint, state
-from gesso.engine.anchoring import anchored
+from gesso.engine.anchoring import anchored, refuse_inside
 from gesso.engine.checkpoint import list_checkpoints
 from gesso.engine.comparing import compared
 from gesso.engine.finish import finish
@@ -70,7 +70,10 @@ def train(recipe: Recipe, *, runs: Path | str = "runs", name: str = "", overwrit
                 compared(recipe)  # known before the first step; one that is gone later costs a remark at the end
             opened = None
             if world.main:
-                opened = open_run(run, recipe, overwrite=overwrite and not world.place.restarts)
+                anew = overwrite and not world.place.restarts
+                if anew:
+                    refuse_inside(run, recipe)
+                opened = open_run(run, recipe, overwrite=anew)
                 closing.callback(opened.lock.release)
         try:
             with ExitStack() as opening:  # what was opened is closed before the folder goes
