@@ -1,9 +1,12 @@
 """What is on this machine, what gesso would choose, and why."""
 
 import hashlib
+import os
+import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+import platformdirs
 import torch
 
 from gesso.devices import (
@@ -40,12 +43,22 @@ def examine() -> Iterator[str]:
     for name in OPTIONAL:
         missing = f"not installed: pip install 'gesso[{name}]'"
         yield f"{name:<14} {'installed' if find_spec(name) else missing}"
+    yield f"cache          {_cache()}"
     yield f"Inception      {_inception()}"
     yield "LPIPS          gesso has no network for it: name your file with --evaluation.lpips"
     for name in row.precisions(device.value):
         if name != "tf32":  # whose switch is off here, so it would show the rate of fp32
             rate = measure_matmul_peak(device.value, DTYPES[name])
             yield f"matmul {name:<7} {rate / 1e9:.0f} GFLOP/s measured"
+
+
+def _cache() -> str:
+    """Where decoded images and statistics are kept, and whether there is room for them."""
+    path = platformdirs.user_cache_path("gesso")
+    there = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        return f"{path} cannot be written; name another folder with --data.cache-dir"
+    return f"{path}, {shutil.disk_usage(there).free / 1e9:.0f} GB free on the disk"
 
 
 def _inception() -> str:
