@@ -28,7 +28,7 @@ from gesso.engine.comparing import SCRATCH, STUDENT, TEACHER
 from gesso.engine.train import train
 from gesso.exporting import Options, load_source
 from gesso.exporting.graph import graphs
-from gesso.exporting.onnx import as_onnx, runner
+from gesso.exporting.onnx import as_onnx, converted, runner
 from gesso.recipe import Distillation, Generator
 from gesso.recipes import RECIPES
 
@@ -93,7 +93,7 @@ def faster(teacher: Path, student: Path) -> dict[int, float]:
     for run in (teacher, student):
         source = load_source(run)
         graph = graphs(source, Options())[0]
-        networks.append((runner(as_onnx(graph, source), graph), graph.about))
+        networks.append((runner(as_onnx(converted(graph), graph), graph), graph.about))
     ratios = {}
     for side in (networks[0][1].size, 256):
         image = np.random.default_rng(0).uniform(-1, 1, (1, networks[0][1].channels_in, side, side)).astype(np.float32)

@@ -3,8 +3,11 @@
 import contextlib
 import errno
 import os
+import signal
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -81,6 +84,51 @@ def test_contents_that_end_in_an_error_leave_what_was_there(tmp_path: Path) -> N
         write_all(contents())
     assert (tmp_path / "first").read_bytes() == b"old"
     assert names(tmp_path) == ["first"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("call", range(4))
+def test_what_ends_between_two_names_leaves_what_was_there(
+    call: int, error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two old files leave their names, then two new ones take them."""
+    paths, calls = [tmp_path / "first", tmp_path / "second"], iter(range(100))
+    write_all((path, b"old") for path in paths)
+
+    def fail(real: Callable[[Path, Path], Path]) -> Callable[[Path, Path], Path]:
+        def rename(path: Path, to: Path) -> Path:
+            if next(calls) == call:
+                raise error
+            return real(path, to)
+
+        return rename
+
+    with monkeypatch.context() as patch, pytest.raises((DiskError, KeyboardInterrupt)):
+        patch.setattr(Path, "rename", fail(Path.rename))
+        patch.setattr(Path, "replace", fail(Path.replace))
+        write_all((path, b"new") for path in paths)
+    assert [path.read_bytes() for path in paths] == [b"old", b"old"]
+    assert sorted(names(tmp_path)) == ["first", "second"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from gesso.files import write_all
+real, left = Path.replace, iter(range(int(sys.argv[1]), -1, -1))
+Path.replace = lambda *given: os.kill(os.getpid(), signal.SIGKILL) if next(left) == 0 else real(*given)
+write_all((Path(sys.argv[2]) / name, b"new") for name in ("model", "weights"))
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+@pytest.mark.parametrize("call", [0, 1])
+def test_a_kill_between_two_names_never_leaves_an_old_file_beside_a_new_one(call: int, tmp_path: Path) -> None:
+    write_all((tmp_path / name, b"old") for name in ("model", "weights"))
+    done = subprocess.run([sys.executable, "-c", KILLED, str(call), str(tmp_path)], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    found = {name: (tmp_path / name).read_bytes() for name in names(tmp_path) if not name.startswith(".")}
+    assert found == [{}, {"weights": b"new"}][call]  # and not the model, without which nothing reads the weights
 
 
 def test_a_refusal_leaves_no_folder_that_was_not_there(tmp_path: Path) -> None:

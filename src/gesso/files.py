@@ -23,6 +23,7 @@ _MENDS = {
     errno.EEXIST: "a file stands where a folder must be; name another folder",
     errno.ENOTDIR: "a file stands where a folder must be; name another folder",
     errno.EISDIR: "a folder stands where a file must be; name another file",
+    errno.ENAMETOOLONG: "a name is longer than this disk takes; give a shorter one",
     errno.EFBIG: "no file may be so large here; raise the limit (ulimit -f) or name another folder",
 }
 
@@ -45,7 +46,7 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     With `sync` the bytes are on the disk before the name is, so that a loss of power leaves no empty file.
     Without, the system writes them when it likes: for many files that can be made again.
     """
-    beside = path.with_name(f".{secrets.token_hex(8)}.tmp")  # short, because `path` may have the longest name there is
+    beside = _hidden(path)
     with disk_errors(path):
         try:
             with beside.open("x+b") as file:
@@ -70,8 +71,12 @@ def write_all(contents: Iterable[tuple[Path, bytes | memoryview]]) -> list[Path]
     All are on the disk before the first gets its name. So where the disk refuses one of them, or `contents`, of which
     one at a time is held, ends in an error, what was there stays, and nothing else does, no folder either. DiskError
     names the path that was refused.
+
+    Of several files, those of before leave their names before the first new one comes, and the first path's comes last.
+    So a process that is killed right then leaves files of one writing only, and not the file that the others belong to.
     """
     beside: dict[Path, Path] = {}
+    aside: dict[Path, Path] = {}
     folders: list[Path] = []
     try:
         for path, content in contents:
@@ -80,22 +85,47 @@ def write_all(contents: Iterable[tuple[Path, bytes | memoryview]]) -> list[Path]
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if path.is_dir():  # known now, and not when others have been renamed
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-                beside[path] = path.with_name(f".{secrets.token_hex(8)}.tmp")
+                beside[path] = _hidden(path)
                 with beside[path].open("xb") as file:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
-        for path, written in beside.items():
+        for path in beside if len(beside) > 1 else ():  # a lone file takes its place in one step
+            with disk_errors(path), contextlib.suppress(FileNotFoundError):
+                aside[path] = _hidden(path)
+                path.rename(aside[path])
+        for path, written in reversed(beside.items()):
             with disk_errors(path):
                 written.replace(path)
     except BaseException:
-        for written in beside.values():
-            written.unlink(missing_ok=True)
+        if any(map(os.path.lexists, beside.values())):  # else none is there yet, or all have their names
+            _undo(beside, aside)
         for folder in sorted(folders, key=lambda each: len(each.parts), reverse=True):
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
+    finally:
+        for old in aside.values():
+            with contextlib.suppress(OSError):
+                old.unlink()
     return list(beside)
+
+
+def _undo(beside: dict[Path, Path], aside: dict[Path, Path]) -> None:
+    """Take away what `write_all` has written, and give those of before their names again; empties `aside`."""
+    for path, written in beside.items():
+        if path in aside and not os.path.lexists(written):  # it has its name
+            path.unlink(missing_ok=True)
+        written.unlink(missing_ok=True)
+    for path, old in aside.items():
+        with contextlib.suppress(OSError):  # there was none, mostly
+            old.replace(path)
+    aside.clear()
+
+
+def _hidden(path: Path) -> Path:
+    """A new name beside `path`, short, because `path` may have the longest name there is."""
+    return path.with_name(f".{secrets.token_hex(8)}.tmp")
 
 
 def shown(path: Path | str) -> str:

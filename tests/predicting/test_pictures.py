@@ -16,6 +16,7 @@ from gesso.engine import checkpoint
 from gesso.engine.launch import ready_model
 from gesso.errors import UsageError
 from gesso.models.base import Model
+from gesso.models.translation import Translator
 from gesso.predicting import folder
 from gesso.recipes import RECIPES
 
@@ -194,13 +195,13 @@ def test_resize_shows_the_network_a_smaller_picture(
 ) -> None:
     models = captured(monkeypatch)
     seen: list[torch.Size] = []
-    original = folder._translation
+    original = Translator.chosen
 
-    def spied(model: Model, direction: Any) -> Any:
+    def spied(model: Translator, direction: Any) -> Any:
         model.networks["G_A"].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape))
         return original(model, direction)
 
-    monkeypatch.setattr(folder, "_translation", spied)
+    monkeypatch.setattr(Translator, "chosen", spied)
     translate(resnet, photos(tmp_path / "in", [(60, 120), (8, 12)]), tmp_path / "out", resize=40)
     assert len(models) == 1
     assert seen == [(1, 3, 20, 40), (1, 3, 8, 12)]

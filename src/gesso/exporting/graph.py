@@ -55,7 +55,7 @@ def graphs(source: Source, options: Options) -> list[Graph]:
     """Every network of `source` that `options` ask for. UsageError where there is no such direction."""
     model = source.model
     if isinstance(model, Translator):
-        chosen = source.translations(options.direction)
+        chosen = model.chosen(options.direction)
         return [_translator(source, options, model, name, each) for name, each in chosen.items()]
     source.refuse_direction(options.direction)
     if isinstance(model, Generator):

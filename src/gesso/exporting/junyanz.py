@@ -13,26 +13,34 @@ from torch import Tensor
 from gesso.errors import UsageError
 from gesso.exporting.source import Options, Source
 from gesso.exporting.states import SUFFIX, judges, recipe_for, write_networks
+from gesso.models.translation import Translation, Translator
 from gesso.networks.normalize import Norm
 from gesso.recipe import Discriminator, Generator, TranslationRecipe
 
 UNETS = {7: "unet_128", 8: "unet_256"}
 RESNETS = {6: "resnet_6blocks", 9: "resnet_9blocks"}
+"""Its names by the number of halvings or of residual blocks."""
+CHANNELS = 3
+"""Its default of pictures' channels."""
 
 
 def export_junyanz(source: Source, out: Path, options: Options) -> list[Path]:
     """latest_net_NAME.pth of each generator and discriminator. UsageError for what the reference does not have."""
     recipe = recipe_for("junyanz", source, options, TranslationRecipe, "pix2pix and CycleGAN")
-    config, networks = recipe.generator, source.model.networks
+    model = source.model
+    assert isinstance(model, Translator)
+    config = recipe.generator
     if strange := _strange(config):
         raise UsageError(
             f"--format junyanz: {source.run} was trained with {strange}, which the reference does not have"
         )
-    wanted = [each.network for each in source.translations(options.direction).values()]
-    states = {_file(name): _state(networks[name].state_dict(), config, source.run) for name in wanted}
+    chosen = model.chosen(options.direction)
+    wanted = [each.network for each in chosen.values()]
+    states = {_file(name): _state(model.networks[name].state_dict(), config, source.run) for name in wanted}
     if not options.direction and out.suffix != SUFFIX and not _unlike(recipe.discriminator):
         states |= {_file(name): _state(each, recipe.discriminator, source.run) for name, each in judges(source).items()}
-    return write_networks(source, out, options, states, len(wanted), f"there: {_flags(config)}")
+    names = {direction: out.name if out.suffix == SUFFIX else _file(each.network) for direction, each in chosen.items()}
+    return write_networks(source, out, options, states, len(wanted), _told(recipe, chosen, names))
 
 
 def _file(network: str) -> str:
@@ -85,14 +93,37 @@ def _state(weights: dict[str, Tensor], config: Generator | Discriminator, run: P
     return {name: tensor for name, tensor in weights.items() if name not in dropped}
 
 
-def _flags(config: Generator) -> str:
-    """The reference's flags for such a network, or what its code has to be told where no flag does."""
-    names, number, what = (
-        (RESNETS, config.blocks, "ResnetGenerator of n_blocks")
-        if config.kind == "resnet"
-        else (UNETS, config.depth, "UnetGenerator of num_downs")
-    )
-    network = f"--netG {names[number]}" if number in names else f"a {what}={number}, for which --netG has no name"
-    dropout = "" if config.dropout else " --no_dropout"
-    mode = " --eval" if config.test_mode == "eval" and (config.dropout or config.norm == "batch") else ""
-    return f"{network} --norm {config.norm} --ngf {config.ngf}{dropout}{mode}"
+def _told(recipe: TranslationRecipe, chosen: dict[str, Translation], names: dict[str, str]) -> str:
+    """What each of the files called `names` draws, and with which flags both programs take them."""
+    files = " and ".join(f"{name} ({direction})" for direction, name in names.items())
+    (direction, first), *others = chosen.items()
+    channels = {"A": recipe.data.channels_a, "B": recipe.data.channels_b}
+    flags = _flags(recipe.generator, channels[first.source], channels[first.target])
+    back = ""
+    if direction == "BtoA" and not others:
+        # A file called G_B tells its direction; and of a CycleGAN's generators there, the name alone decides.
+        flags += " --direction BtoA" if first.network == "G" else ""
+        back = "; back here: gesso import --direction BtoA" if names[direction] != _file("G_B") else ""
+    return f"{files}, there: {flags}{_unnamed(recipe.generator)}{back}"
+
+
+def _flags(config: Generator, inputs: int, outputs: int) -> str:
+    """The reference's flags for such a network, as far as it has them."""
+    names, number = (RESNETS, config.blocks) if config.kind == "resnet" else (UNETS, config.depth)
+    flags = {
+        f"--netG {names.get(number)}": number in names,
+        f"--norm {config.norm}": True,
+        f"--ngf {config.ngf}": True,
+        f"--input_nc {inputs}": inputs != CHANNELS,
+        f"--output_nc {outputs}": outputs != CHANNELS,
+        "--no_dropout": not config.dropout,
+        "--eval": config.test_mode == "eval" and (config.dropout or config.norm == "batch"),
+    }
+    return " ".join(flag for flag, wanted in flags.items() if wanted)
+
+
+def _unnamed(config: Generator) -> str:
+    """What the reference's code has to be told where none of its flags can; empty where there is nothing."""
+    if config.kind == "resnet":
+        return "" if config.blocks in RESNETS else f", and in its code ResnetGenerator with n_blocks={config.blocks}"
+    return "" if config.depth in UNETS else f", and in its code UnetGenerator with num_downs={config.depth}"

@@ -1,24 +1,22 @@
 """Export to ONNX, for onnxruntime and all that reads it: one file that says what it is and how it was checked."""
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from gesso.errors import UsageError
 from gesso.exported import sealed
-from gesso.exporting.checking import Run, check, score
+from gesso.exporting.checking import Run, check
+from gesso.exporting.exporters import needed, quiet
 from gesso.exporting.graph import Graph, graphs, traced
 from gesso.exporting.placing import places
 from gesso.exporting.quantizing import quantized
+from gesso.exporting.scoring import Built, score
 from gesso.exporting.source import Options, Source
 from gesso.files import write_all
+from gesso.progress import say
 from gesso.runtime import onnxruntime
 
 OPSET = 18
@@ -31,33 +29,32 @@ def export_onnx(source: Source, out: Path, options: Options) -> list[Path]:
     made = graphs(source, options)
     contents: dict[Path, bytes] = {}
     for graph, path in zip(made, places(source, out, made, options, ".onnx"), strict=True):
-        contents[path] = content = as_onnx(graph, source)
-        run = runner(content, graph)
-        check(run, graph, source, options, path.name)
-        if options.precision == "int8":
-            score(run, graph, source, path.name)
+        contents |= checked(graph, source, options, path, _build)
     return write_all(contents.items())
 
 
-def needed(*modules: str) -> None:
-    """UsageError where one of `modules` is not installed."""
-    for module in modules:
-        try:
-            onnxruntime() if module == "onnxruntime" else __import__(module)
-        except ImportError:
-            raise UsageError(f"this format needs {module}: pip install 'gesso[export]'") from None
+def checked(
+    graph: Graph, source: Source, options: Options, path: Path, build: Callable[[Any, Graph], Built]
+) -> dict[Path, bytes]:
+    """The files of `graph` beside `path`, run again and compared with torch; of int8, with float32 too.
+
+    build: makes them of ONNX's ModelProto. UsageError where they differ from torch by more than `options` allow.
+    """
+    say(f"{path.name}: converting")
+    model, float32 = converted(graph), None
+    if options.precision == "int8":
+        float32 = build(model, graph)
+        model = quantized(model, graph, source, path.name)
+        _sign(model, graph)
+    built = build(model, graph)
+    check(built.run, graph, source, options, path.name)
+    if float32:
+        score(built, float32, graph, source, path.name)
+    return {path.with_suffix(suffix): content for suffix, content in built.files.items()}
 
 
-def as_onnx(graph: Graph, source: Source) -> bytes:
-    """`graph` as a sealed ONNX file that says what it is."""
-    model = converted(graph, source)
-    for key, value in graph.about.texts().items():
-        model.metadata_props.add(key=key, value=value)
-    return sealed(model.SerializeToString())
-
-
-def converted(graph: Graph, source: Source) -> Any:
-    """`graph` as ONNX's ModelProto. int8 is calibrated on the run's test pictures."""
+def converted(graph: Graph) -> Any:
+    """`graph` as ONNX's ModelProto, in floating point: int8 is made of it."""
     with quiet():
         program: Any = torch.onnx.export(
             traced(graph),
@@ -67,34 +64,33 @@ def converted(graph: Graph, source: Source) -> Any:
             dynamo=True,
             verbose=False,
         )
-        model = program.model_proto
-        if graph.about.precision == "int8":
-            model = quantized(model, graph, source)
-    _clean(model)
-    model.producer_name, model.producer_version, model.graph.name = "gesso", graph.about.gesso, graph.about.name
+    model = program.model_proto
+    _sign(model, graph)
     return model
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Inside, what exporters say of themselves is not shown: it is meant for their authors."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-
-
-def _clean(model: Any) -> None:
-    """Take out of the ONNX `model` what the exporter wrote of itself, and with it paths of this machine."""
+def _sign(model: Any, graph: Graph) -> None:
+    """Put gesso's name into the ONNX `model`, in place of what exporters wrote of themselves, paths of this machine
+    among it."""
     functions = [each for function in model.functions for each in (function, *function.node)]
     values = (*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer)
     for holder in (model, model.graph, *model.graph.node, *values, *functions):
         holder.ClearField("metadata_props")
         holder.ClearField("doc_string")
+    model.producer_name, model.producer_version, model.graph.name = "gesso", graph.about.gesso, graph.about.name
+
+
+def _build(model: Any, graph: Graph) -> Built:
+    content = as_onnx(model, graph)
+    return Built({".onnx": content}, runner(content, graph))
+
+
+def as_onnx(model: Any, graph: Graph) -> bytes:
+    """The ONNX `model` of `graph` as a sealed file that says what it is."""
+    del model.metadata_props[:]
+    for key, value in graph.about.texts().items():
+        model.metadata_props.add(key=key, value=value)
+    return sealed(model.SerializeToString())
 
 
 def runner(content: bytes, graph: Graph) -> Run:

@@ -5,17 +5,19 @@ chooses by the device.
 """
 
 import dataclasses
-import tempfile
+import errno
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gesso.exported import PREFIX
-from gesso.exporting.checking import Run, check, score
+from gesso.exporting.checking import Run
+from gesso.exporting.exporters import needed, quiet, scratch
 from gesso.exporting.graph import Graph, graphs
-from gesso.exporting.onnx import converted, needed, quiet
+from gesso.exporting.onnx import checked
 from gesso.exporting.placing import places
+from gesso.exporting.scoring import Built
 from gesso.exporting.source import Options, Source
 from gesso.files import write_all
 
@@ -28,33 +30,32 @@ def export_openvino(source: Source, out: Path, options: Options) -> list[Path]:
     contents: dict[Path, bytes] = {}
     for graph, path in zip(made, places(source, out, made, options, ".xml", ".bin"), strict=True):
         graph = dataclasses.replace(graph, about=dataclasses.replace(graph.about, precision=options.precision))
-        with tempfile.TemporaryDirectory() as folder:
-            xml = Path(folder) / "model.xml"
-            _convert(graph, source, xml, weights_only)
-            run = _runner(xml, graph)
-            check(run, graph, source, options, path.name)
-            if options.precision == "int8":
-                score(run, graph, source, path.name)
-            contents[path] = xml.read_bytes()
-            contents[path.with_suffix(".bin")] = xml.with_suffix(".bin").read_bytes()
+        contents |= checked(graph, source, options, path, _build)
     return write_all(contents.items())
 
 
-def _convert(graph: Graph, source: Source, xml: Path, half: bool) -> None:
-    """Write `graph` as `xml` and the .bin beside it."""
+def _build(model: Any, graph: Graph) -> Built:
     import openvino
 
-    file = xml.with_suffix(".onnx")
-    file.write_bytes(converted(graph, source).SerializeToString())
-    with quiet():
-        model: Any = openvino.convert_model(file)
-    for key, value in graph.about.texts().items():
-        model.set_rt_info(value, ["gesso", key.removeprefix(PREFIX)])
-    openvino.save_model(model, xml, compress_to_fp16=half)
+    with scratch() as folder:
+        file, xml = folder / "model.onnx", folder / "model.xml"
+        file.write_bytes(model.SerializeToString())
+        with quiet():
+            network: Any = openvino.convert_model(file)
+        for key, value in graph.about.texts().items():
+            network.set_rt_info(value, ["gesso", key.removeprefix(PREFIX)])
+        try:
+            openvino.save_model(network, xml, compress_to_fp16=graph.about.precision == "fp16")
+        except RuntimeError as error:  # all that it says of a full disk
+            if "iostream" not in str(error):
+                raise
+            raise OSError(errno.ENOSPC, "OpenVINO could not write there") from error
+        files = {each.suffix: each.read_bytes() for each in (xml, xml.with_suffix(".bin"))}
+        return Built(files, _runner(xml, graph))
 
 
 def _runner(xml: Path, graph: Graph) -> Run:
-    """Runs the model at `xml` on the CPU, in the precision of its weights."""
+    """Runs the model at `xml`, which may go away, on the CPU, in the precision of its weights."""
     import openvino
 
     settings = {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_MMAP": "NO"}

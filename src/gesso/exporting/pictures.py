@@ -20,6 +20,9 @@ from gesso.models.latents import latents
 from gesso.models.translation import Translator
 from gesso.recipe import BUILTIN_STREETS, TranslationData
 
+SCORED = 32
+"""Pictures that an int8 model is scored on; it is calibrated on as many others."""
+
 
 @dataclass(frozen=True)
 class Tried:

@@ -1,35 +1,55 @@
-"""Where exported files go, and that none is written over unasked."""
+"""Where exported files go; that they can be written there, and that none is written over unasked."""
 
+import contextlib
+import errno
 import os
-from collections.abc import Iterable
+import tempfile
 from pathlib import Path
 
 from gesso.errors import UsageError
 from gesso.exporting.graph import Graph
 from gesso.exporting.source import Options, Source
+from gesso.files import disk_errors
 
 
 def places(source: Source, out: Path, graphs: list[Graph], options: Options, suffix: str, *more: str) -> list[Path]:
     """A file called `suffix` for each of `graphs`, beside which the format writes others, called `more`.
 
     out  a file, whose name gets each graph's own suffix where there are several; a folder; or Path() for the working
-         folder. In a folder the files are called after the run. UsageError where it is a file of another suffix, or
-         where one of the files is there and `options` does not say to replace it.
+         folder. In a folder the files are called after the run. UsageError where it is a file of another suffix; and
+         what `check_places` refuses.
     """
-    if out != Path() and not out.is_dir() and out.suffix:
+    with disk_errors(out):
+        folder = out.is_dir()
+    if out.suffix and not folder:
         if out.suffix.lower() != suffix:
             raise UsageError(f"--out {out}: this format is written as {suffix}; name such a file, or a folder")
         several = len(graphs) > 1
         paths = [out.with_name(f"{out.stem}{graph.suffix if several else ''}{suffix}") for graph in graphs]
     else:
         paths = [out / f"{source.name}{graph.suffix}{suffix}" for graph in graphs]
-    refuse_existing([path.with_suffix(each) for path in paths for each in (suffix, *more)], options)
+    check_places([path.with_suffix(each) for path in paths for each in (suffix, *more)], options)
     return paths
 
 
-def refuse_existing(paths: Iterable[Path], options: Options) -> None:
-    """UsageError where one of `paths` is there already, even as a link to nothing, and is not to be replaced."""
+def check_places(paths: list[Path], options: Options) -> None:
+    """Find out before anything long is done whether `paths` can be written. Leaves nothing there.
+
+    UsageError where one is there already, even as a link to nothing, and `options` does not say to replace it.
+    DiskError where its name or its folder, which may be still to make, cannot be.
+    """
     there = [path for path in paths if os.path.lexists(path)]
     if there and options.existing == "refuse":
-        others = f" and {len(there) - 1} others are" if len(there) > 1 else " is"
-        raise UsageError(f"{there[0]}{others} there already; use --existing replace or another --out")
+        more = f" and {len(there) - 1} more are" if len(there) > 1 else " is"
+        raise UsageError(f"{there[0]}{more} there already; use --existing replace or another --out")
+    for path in paths:
+        with disk_errors(path):
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            folder = next(each for each in path.parents if os.path.lexists(each))
+            to_make = path.relative_to(folder).parts
+            for name in (path, *(folder / part for part in to_make)):
+                with contextlib.suppress(FileNotFoundError):
+                    name.lstat()  # says whether the system takes such a name
+            with tempfile.TemporaryFile(dir=folder):
+                pass

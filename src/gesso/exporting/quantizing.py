@@ -5,65 +5,61 @@ have on pictures. For transposed convolutions onnxruntime has no int8: they keep
 quarter, and compute in float32.
 """
 
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gesso.exporting.checking import SCORED, as_input
+from gesso.exporting.checking import as_input
+from gesso.exporting.exporters import quiet, scratch
 from gesso.exporting.graph import Graph
-from gesso.exporting.pictures import tried_on
+from gesso.exporting.pictures import SCORED, tried_on
 from gesso.exporting.source import Source
+from gesso.progress import say
 
 COMPUTED = ("Conv", "MatMul", "Gemm")
 LARGEST = 127
 """-128 is left out, so that zero lies in the middle."""
 
 
-def quantized(model: Any, graph: Graph, source: Source) -> Any:
-    """The ONNX `model` of `graph` in int8, calibrated on pictures of the run's test data that `score` does not use."""
+def quantized(model: Any, graph: Graph, source: Source, name: str) -> Any:
+    """The ONNX `model` of `graph` in int8, calibrated on pictures of the run's test data that `score` does not use.
+
+    `model` itself is used up. name: of the file, for the line that tells of it.
+    """
     if any(node.op_type in COMPUTED for node in model.graph.node):
-        model = _computed(model, graph, source)
+        model = _computed(model, graph, source, name)
     _kept(model)
     return model
 
 
-def _computed(model: Any, graph: Graph, source: Source) -> Any:
+def _computed(model: Any, graph: Graph, source: Source, name: str) -> Any:
     """`model` with the operators of COMPUTED in int8."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-    class Reader(_Calibration, CalibrationDataReader):  # type: ignore[misc]
-        pass
+    tried = tried_on(source, graph.about.direction, 2 * SCORED).half(0)
+    say(f"{name}: calibrating on {tried.what}")
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._left = iter(tried.inputs)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            single = next(self._left, None)
+            return None if single is None else {graph.names[0]: as_input(single[None], graph)}
+
+    with scratch() as folder, quiet():
         quantize_static(
             model,
-            path,
-            Reader(graph, source),
+            folder / "model.onnx",
+            Reader(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(COMPUTED),
             per_channel=True,
             weight_type=QuantType.QInt8,
             activation_type=QuantType.QInt8,
         )
-        return onnx.load(path)
-
-
-class _Calibration:
-    """Inputs one by one, as onnxruntime's quantization reads them."""
-
-    def __init__(self, graph: Graph, source: Source) -> None:
-        tried = tried_on(source, graph.about.direction, 2 * SCORED).half(0)
-        self._left: Iterator[dict[str, np.ndarray]] = iter(
-            [{graph.names[0]: as_input(each[None], graph)} for each in tried.inputs]
-        )
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        return next(self._left, None)
+        return onnx.load(folder / "model.onnx")
 
 
 def _kept(model: Any) -> None:

@@ -13,7 +13,6 @@ from gesso.engine.state import find_checkpoint, load_for_use
 from gesso.errors import UsageError
 from gesso.models import build_model
 from gesso.models.base import Model
-from gesso.models.translation import Translation, Translator
 from gesso.recipe import Direction, Recipe
 
 ExportPrecision = Literal["fp32", "fp16", "int8"]
@@ -38,16 +37,6 @@ class Source:
     checkpoint: str
     averaged: bool
     digest: str
-
-    def translations(self, direction: Direction | None) -> dict[str, Translation]:
-        """Of a translator, the one `direction`, or None for all. UsageError where it has not that one."""
-        assert isinstance(self.model, Translator)
-        there = self.model.translations
-        if direction is not None and direction not in there:
-            raise UsageError(
-                f"--direction {direction}: this {self.recipe.model} was trained {' and '.join(there)} only"
-            )
-        return dict(there) if direction is None else {direction: there[direction]}
 
     def refuse_direction(self, direction: Direction | None) -> None:
         """UsageError where a direction is asked of a model that has none."""

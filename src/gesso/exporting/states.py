@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gesso.engine.state import find_checkpoint
 from gesso.errors import UsageError
-from gesso.exporting.placing import refuse_existing
+from gesso.exporting.placing import check_places
 from gesso.exporting.source import Options, Source
 from gesso.files import write_all
 from gesso.progress import say
@@ -55,7 +55,7 @@ def write_states(folder: Path, states: dict[str, dict[str, Tensor]], options: Op
 
     UsageError where one is there already and `options` does not say to replace it.
     """
-    refuse_existing([folder / name for name in states], options)
+    check_places([folder / name for name in states], options)
 
     def content(weights: dict[str, Tensor]) -> memoryview:
         buffer = io.BytesIO()

@@ -10,11 +10,12 @@ import torch
 
 from gesso.errors import UsageError
 from gesso.exporting.checking import Run, check
+from gesso.exporting.exporters import quiet
 from gesso.exporting.graph import Graph, graphs, traced
-from gesso.exporting.onnx import quiet
 from gesso.exporting.placing import places
 from gesso.exporting.source import Options, Source
 from gesso.files import write_all
+from gesso.progress import say
 
 METADATA = "gesso.json"
 """The extra file in a .pt2 that holds `Exported` as JSON."""
@@ -27,6 +28,7 @@ def export_torch(source: Source, out: Path, options: Options) -> list[Path]:
     made = graphs(source, options)
     contents: dict[Path, bytes] = {}
     for graph, path in zip(made, places(source, out, made, options, ".pt2"), strict=True):
+        say(f"{path.name}: converting")
         buffer = io.BytesIO()
         with quiet():
             program = traced(graph)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from gesso.errors import UsageError
 from gesso.models.base import Batch, Model, Networks, parameters_of, remember_rates
 from gesso.networks.anysize import crop, pad
 from gesso.networks.initialize import initialize
-from gesso.recipe import Adam, TranslationRecipe
+from gesso.recipe import Adam, Direction, TranslationRecipe
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,16 @@ class Translator(Model):
     def uncompilable(self) -> str:
         uncropped = "uncropped pictures have many sizes, and each would be compiled anew"
         return "" if self.config.data.cropped else uncropped
+
+    def chosen(self, direction: Direction | None) -> dict[str, Translation]:
+        """Its translation `direction`, or for None every one, the first being the usual. UsageError where it was not
+        trained for that one."""
+        if direction is None:
+            return dict(self.translations)
+        if direction not in self.translations:
+            trained = " and ".join(self.translations)
+            raise UsageError(f"--direction {direction}: this {self.config.model} was trained {trained} only")
+        return {direction: self.translations[direction]}
 
     def initialize_network(self, name: str, network: nn.Module, rng: torch.Generator) -> None:
         config = self.config.generator if name in self.used else self.config.discriminator

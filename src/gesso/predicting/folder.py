@@ -114,7 +114,7 @@ def translate_folder(
     model, choices = ready_model(recipe, device, "fp32" if fine else precision)
     assert isinstance(model, Translator)
     averaged = load_for_use(model, found)
-    translation = _translation(model, direction)
+    translation = next(iter(model.chosen(direction).values()))
     check_formats(jobs, {"A": recipe.data.channels_a, "B": recipe.data.channels_b}[translation.target], suffix)
     network = model.networks[translation.network]
     tiles = None
@@ -265,12 +265,3 @@ def _sixteen_bits_through(jobs: list[Job], max_pixels: int) -> bool:
             if kind and 2 in WRITABLE[kind] and is_sixteen_bit(job.source, max_pixels):
                 return True
     return False
-
-
-def _translation(model: Translator, direction: Direction | None) -> Translation:
-    there = model.translations
-    if direction is None:
-        return next(iter(there.values()))
-    if direction not in there:
-        raise UsageError(f"--direction {direction}: this {model.config.model} was trained {' and '.join(there)} only")
-    return there[direction]
