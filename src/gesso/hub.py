@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gesso.errors import CheckpointError, DataError, DiskError, UsageError
+from gesso.errors import CheckpointError, DataError, DiskError, GessoError, UsageError
 from gesso.progress import say
 
 if TYPE_CHECKING:
@@ -32,9 +32,10 @@ OTHERS = (".gitattributes", "README.md")
 LARGEST = 10 * 10**9
 """Bytes of the largest model that is pulled; the largest that gesso trains has some hundred million."""
 MANY = 1000
-"""Files of a repository that are looked at."""
+"""The most files of a model that is pulled."""
 
 _REPO = re.compile(r"(?!.*(?:--|\.\.))(?:\w[\w.-]*/)?\w(?:[\w.-]{0,94}\w)?(?<!\.git)", re.ASCII)
+"""The rule of the client's validate_repo_id, which it does not export."""
 _REVISION = re.compile(r"(?!.*\.\.)\w[\w./+-]*", re.ASCII)
 
 
@@ -88,7 +89,7 @@ def pull(name: Name) -> Path:
                 raise
             return _pulled_before(name, error)
         _check({file.rfilename: file.size for file in info.siblings or ()}, name)
-        path = Path(_snapshot(name))
+        path = _snapshot(name)
         if path.name != info.sha:  # what was checked is not what came
             raise CheckpointError(f"{name}: changed on the hub while it was pulled; give the same command again")
     say(
@@ -120,21 +121,25 @@ def _is_weights(file: str) -> bool:
     return "/" not in file and file.endswith(".safetensors")
 
 
-def _snapshot(name: Name, **options: Any) -> str:
+def _snapshot(name: Name, *, local: bool = False) -> Path:
+    """The folder in the client's cache that has what is wanted of `name`, pulled now unless `local`."""
     from huggingface_hub import snapshot_download
 
-    return str(
-        snapshot_download(
-            name.repo, revision=name.revision or None, allow_patterns=[*WANTED], ignore_patterns=["*/*"], **options
-        )
+    folder = snapshot_download(
+        name.repo,
+        revision=name.revision or None,
+        allow_patterns=[*WANTED],
+        ignore_patterns=["*/*"],
+        local_files_only=local,
     )
+    return Path(folder)
 
 
 def _pulled_before(name: Name, error: Exception) -> Path:
     """The folder of what was pulled of `name` before. DataError where there is none whole."""
     reason = _reason(error)
     try:
-        path = Path(_snapshot(name, local_files_only=True))
+        path = _snapshot(name, local=True)
         if not all((path / needed).exists() for needed in NEEDED):
             raise FileNotFoundError
     except (OSError, ValueError):  # the client has several, all of them one of these
@@ -150,23 +155,24 @@ def push(name: Name, files: Mapping[str, bytes], *, public: bool, message: str) 
     """Make the model `name` on the hub hold `files`, in one commit; a repository is made where there is none.
 
     What gesso published there before goes with the same commit. UsageError where nobody is logged in, where the
-    repository holds anything else, or where all can see it and `public` was not said.
+    repository holds anything else, or where all can see it and `public` was not said; DataError where the hub refuses,
+    or cannot be reached.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, get_token
-    from huggingface_hub.constants import REGEX_COMMIT_OID
 
-    if len(name.revision) == 40 and REGEX_COMMIT_OID.fullmatch(name.revision):
+    if re.fullmatch(r"[A-Fa-f0-9]{40}", name.revision):
         raise UsageError(f"--to {name}: a commit is never changed; name a branch behind @, or leave it out")
     if not get_token():
         raise UsageError(f"--to {name}: nobody is logged in to the hub; run hf auth login, or set HF_TOKEN")
     with _refusals(name, "published"):
         api = _client()
         repo = api.create_repo(name.repo, private=not public, exist_ok=True).repo_id
-        if name.revision:
-            api.create_branch(repo, branch=name.revision, exist_ok=True)
-        info = api.model_info(repo, revision=name.revision or None)
+        info = api.model_info(repo)
         if not info.private and not public:
             raise UsageError(f"--to {name}: all can see this repository; say --public to publish there")
+        if name.revision:
+            api.create_branch(repo, branch=name.revision, exist_ok=True)
+            info = api.model_info(repo, revision=name.revision)
         there = [file.rfilename for file in info.siblings or ()]
         strange = [file for file in there if file not in OTHERS]
         if strange and any(needed not in there for needed in NEEDED):
@@ -220,7 +226,7 @@ def _refusals(name: Name, done: str) -> Iterator[None]:
         raise DataError(f"{name}: there is no such model on the hub, or it is private and {seen}") from None
     except errors.HfHubHTTPError as error:
         raise DataError(f"{name}: could not be {done}: {_answer(error)}") from None
-    except (CheckpointError, DataError, DiskError, UsageError):
+    except GessoError:
         raise
     except Exception as error:  # the HTTP library's, whichever it is; what Python or Rust make of a broken connection
         if isinstance(error, OSError) and error.errno is not None and not _is_away(error):
@@ -256,7 +262,7 @@ def _is_away(error: BaseException) -> bool:
 
     if isinstance(error, HfHubHTTPError):
         return bool(error.response.status_code >= 500)
-    transport = HfHubHTTPError.__bases__[0]  # what all errors of the client's HTTP library are
+    transport = HfHubHTTPError.__bases__[0]  # of all errors of the client's HTTP library, which another version changes
     return any(isinstance(each, (transport, ConnectionError, TimeoutError)) for each in _links(error))
 
 

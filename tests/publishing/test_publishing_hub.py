@@ -252,13 +252,24 @@ def test_what_a_hub_refuses_is_told_in_one_line(
     assert TOKEN not in "".join(said.err)
 
 
-def test_a_public_repository_wants_that_said(hub: Hub, shared: dict[str, bytes], run: Path, gesso: Gesso) -> None:
+@pytest.mark.parametrize("name", [NAME, f"{NAME}@v2"])
+def test_a_public_repository_wants_that_said(
+    name: str, hub: Hub, shared: dict[str, bytes], run: Path, gesso: Gesso
+) -> None:
     hub.add("me/facades", shared)
     before = dict(hub.repositories["me/facades"].branches)
-    said = gesso("publish", run, "--to", NAME)
-    refused(said, "all can see this repository; say --public")
+    refused(gesso("publish", run, "--to", name), "all can see this repository; say --public")
     assert hub.repositories["me/facades"].branches == before
-    assert ", public, commit " in gesso("publish", run, "--to", NAME, "--public").out[0]
+    assert ", public, commit " in gesso("publish", run, "--to", name, "--public").out[0]
+
+
+def test_after_a_hub_that_failed_the_same_command_publishes(hub: Hub, run: Path, gesso: Gesso) -> None:
+    hub.answers = {"POST /api/models/me/facades/commit": 500}
+    assert gesso("publish", run, "--to", NAME).code == 2
+    repository = hub.repositories["me/facades"]
+    assert set(repository.commits[repository.branches["main"]]) == {".gitattributes"}  # made, and nothing half in it
+    hub.answers = {}
+    assert gesso("publish", run, "--to", NAME).code == 0
 
 
 def test_a_repository_of_something_else_is_left_alone(hub: Hub, run: Path, gesso: Gesso) -> None:
