@@ -241,6 +241,25 @@ def test_a_student_names_its_teacher_by_digest(pairs: Path, tmp_path: Path, card
     assert "whose mistakes it learnt too" in section(text, "Limits")
 
 
+@pytest.mark.parametrize(
+    ("model", "networks", "missing"),
+    [("dcgan", "used", True), ("dcgan", "all", False), ("densenet", "used", False)],
+)
+def test_networks_that_are_missing_are_among_the_limits(
+    model: str, networks: str, missing: bool, tmp_path: Path, card: Published
+) -> None:
+    """A classifier has none that only training needs."""
+    text = card(untrained(tmp_path / "run", RECIPES[model](tmp_path), averaged=True), "--networks", networks)
+    assert ("Networks that only training needs are not here" in section(text, "Limits")) == missing
+
+
+@pytest.mark.parametrize("imported", [3, {"G": 3}])
+def test_a_damaged_origin_is_no_origin(imported: object, run: Path, card: Published) -> None:
+    environment = json.loads((run / "environment.json").read_text())
+    (run / "environment.json").write_text(json.dumps({**environment, "imported": imported}))
+    assert "imported" not in card(run)
+
+
 def test_names_cannot_break_out_of_the_card(tmp_path: Path, card: Published) -> None:
     recipe = RECIPES["densenet"](tmp_path / "flowers")
     names = ("<script>", "a`b\n---\nlicense: mit")

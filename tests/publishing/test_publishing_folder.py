@@ -1,13 +1,8 @@
 """A published folder is a checkpoint that every command takes, and holds nothing of the machine it comes from."""
 
 import dataclasses
-import errno
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -163,104 +158,8 @@ def test_nothing_else_is_ever_replaced(what: str, run: Path, shared: Path, tmp_p
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("call", [0, 3, 5, 7, 8])
-def test_a_full_disk_leaves_what_was_there(
-    call: int, run: Path, shared: Path, gesso: Gesso, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Six files are synced, then their folder, where a refusal means nothing; then there are two renames."""
-    before, calls = contents(shared.parent), iter(range(100))
-
-    def failing(real: Any) -> Any:
-        def fail(*words: Any) -> Any:
-            if next(calls) == call:
-                raise OSError(errno.ENOSPC, "No space left on device")
-            return real(*words)
-
-        return fail
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", failing(os.fsync))
-        patch.setattr(Path, "rename", failing(Path.rename))
-        said = gesso("publish", run, "--to", shared, "--replace", "--licence", "MIT")
-    refused(said._replace(err=said.err[-1:]), "cannot be written: the disk is full")
-    assert contents(shared.parent) == before
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from gesso.cli import main
-where, name, call, *words = sys.argv[1:]
-owner = {"os": os, "Path": Path}[where]
-real, left = getattr(owner, name), iter(range(int(call), -1, -1))
-setattr(owner, name, lambda *given: os.kill(os.getpid(), signal.SIGKILL) if next(left) == 0 else real(*given))
-main(words)
-"""
-
-
-@pytest.mark.parametrize(("where", "name", "call"), [("os", "fsync", 3), ("Path", "rename", 1)])
-def test_a_kill_loses_nothing(where: str, name: str, call: int, run: Path, shared: Path, gesso: Gesso) -> None:
-    """While a file is written; and when the old model has left its place and the new one is not yet there."""
-    before = contents(shared)
-    words = ["publish", str(run), "--to", str(shared), "--replace"]
-    done = subprocess.run([sys.executable, "-c", KILLED, where, name, str(call), *words], timeout=200, check=False)
-    assert done.returncode == -signal.SIGKILL
-    refused(gesso("publish", run, "--to", shared), "a published model is there already")
-    assert contents(shared) == before
-    assert sorted(path.name for path in shared.parent.iterdir()) == ["runs", "shared"]
-
-
-@pytest.mark.parametrize(
-    "name", [".res.v2.99999999.old.tmp", ".res.v2.99999999.tmp", ".res.mine.tmp", ".res.99999999.tmp"]
-)
-def test_what_lies_beside_and_is_not_its_own_is_left_alone(name: str, run: Path, tmp_path: Path, gesso: Gesso) -> None:
-    """The leftovers of another model, and folders of the user's."""
-    (tmp_path / name).mkdir()
-    (tmp_path / name / ("notes.txt" if "v2" not in name else "G.safetensors")).write_text("mine")
-    before = contents(tmp_path / name)
-    assert gesso("publish", run, "--to", tmp_path / "res").code == 0
-    assert contents(tmp_path / name) == before
-
-
-def test_a_process_that_lives_keeps_what_it_writes(run: Path, tmp_path: Path, gesso: Gesso) -> None:
-    beside = tmp_path / f".res.{os.getppid()}.tmp"
-    beside.mkdir()
-    assert gesso("publish", run, "--to", tmp_path / "res").code == 0
-    assert beside.is_dir()
-
-
-def test_nothing_is_put_back_for_words_that_cannot_be(run: Path, shared: Path, tmp_path: Path, gesso: Gesso) -> None:
-    shared.rename(tmp_path / ".res.99999999.old.tmp")
-    before = contents(tmp_path)
-    refused(gesso("publish", run, "--to", tmp_path / "res", "--public"), "--public: .* is a folder")
-    refused(gesso("publish", tmp_path / "none", "--to", tmp_path / "res"), "there is no such run")
-    assert contents(tmp_path) == before
-
-
-def test_the_only_copy_of_a_model_is_never_deleted(run: Path, shared: Path, tmp_path: Path, gesso: Gesso) -> None:
-    before = contents(shared)
-    shared.rename(tmp_path / ".res.99999999.old.tmp")
-    (tmp_path / "res").mkdir()
-    (tmp_path / "res" / "notes.txt").write_text("mine")
-    refused(gesso("publish", run, "--to", tmp_path / "res"), "holds other files, such as notes.txt")
-    assert contents(tmp_path / ".res.99999999.old.tmp") == before
-    (tmp_path / "res" / "notes.txt").unlink()
-    refused(gesso("publish", run, "--to", tmp_path / "res"), "a published model is there already")
-    assert contents(tmp_path / "res") == before
-
-
 def test_a_name_may_be_as_long_as_names_are(run: Path, tmp_path: Path, gesso: Gesso) -> None:
     assert gesso("publish", run, "--to", tmp_path / ("n" * 255)).code == 0
-
-
-def test_an_interrupt_leaves_nothing(run: Path, tmp_path: Path, gesso: Gesso, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*words: Any) -> Any:
-        raise KeyboardInterrupt
-
-    before = contents(tmp_path)
-    monkeypatch.setattr(Path, "rename", interrupted)
-    assert gesso("publish", run, "--to", tmp_path / "shared").code == 130
-    assert contents(tmp_path) == before and not (tmp_path / "shared").exists()
 
 
 def test_a_folder_is_published_again_as_it_was_edited(shared: Path, tmp_path: Path, gesso: Gesso) -> None:

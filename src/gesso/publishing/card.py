@@ -14,6 +14,7 @@ import gesso
 from gesso.engine import figures, figures_models
 from gesso.engine.judging import OURS, columns
 from gesso.engine.report import changed_flags
+from gesso.engine.state import used_keys
 from gesso.hub import is_hub
 from gesso.models.translation import Translator
 from gesso.networks.macs import macs
@@ -46,6 +47,12 @@ TASKS: dict[Kind, str] = {
 """The hub's names of what models do."""
 METRICS = {"top1": "accuracy", "top5": "top_5_accuracy", "L1": "mae"}
 """The hub's names of scores, where they are not ours in small letters."""
+ARROWS: dict[str | None, str] = {"lower": " ↓", "higher": " ↑"}
+"""By which way is better, what stands behind the name of a score."""
+PREPARATION = (
+    "preprocess", "load_size", "crop_size", "image_size", "resize", "flip", "half", "normalization", "layout",
+)  # fmt: skip
+"""Fields of a recipe's data that say what became of a picture before the model saw it; no model has all."""
 
 
 def write_card(subject: Subject, place: str, sizes: Mapping[str, int]) -> str:
@@ -57,16 +64,14 @@ def write_card(subject: Subject, place: str, sizes: Mapping[str, int]) -> str:
     sections = {
         "Use": _use(subject, place),
         "Data": _data(subject),
-        "Scores": _scores(subject, place),
+        "Scores": _scores(subject),
         "Samples": _samples(subject),
         "Cost": _cost(subject, sizes),
         "Limits": [f"- {line}" for line in limits(subject)],
         "Training": _training(subject),
         "Provenance": _provenance(subject),
         "Citation": [f"- {paper}" for paper in papers(subject.recipe)],
-        "Licence": [
-            plain(subject.asked.licence) if subject.asked.licence else f"**{UNLICENSED[0].upper()}{UNLICENSED[1:]}.**"
-        ],
+        "Licence": [plain(subject.asked.licence) or f"**{UNLICENSED}.**"],
     }
     told = [line for title, lines in sections.items() if lines for line in (f"## {title}", "", *lines, "")]
     start = [f"# {plain(subject.title)}", "", _sentences(purpose(subject), about(subject)), ""]
@@ -82,7 +87,7 @@ def _front_matter(subject: Subject) -> str:
     results = _results(subject)
     return ModelCardData(
         license=(known or "other") if licence else None,
-        license_name=re.sub(r"[^a-z0-9.-]+", "-", licence.lower())[:60].strip("-.") if licence and not known else None,
+        license_name=None if known else re.sub(r"[^a-z0-9.-]+", "-", licence.lower())[:60].strip("-.") or None,
         library_name="gesso",
         pipeline_tag=TASKS[recipe.kind],
         tags=["gesso", recipe.model, *([recipe.recipe] if recipe.recipe in RECIPES else [])],
@@ -97,27 +102,24 @@ def _results(subject: Subject) -> list[Any]:
     """The model's own scores, as the hub's `model-index` has them."""
     from huggingface_hub import EvalResult
 
-    recipe, rows = subject.recipe, subject.metrics.get("rows")
-    found = []
-    for row in rows if isinstance(rows, list) else []:
-        if not isinstance(row, dict) or row.get("method") != OURS:
-            continue
-        for name in columns([row]):
-            value = row[name]
-            if isinstance(value, int | float) and math.isfinite(value):
-                direction = str(row.get("direction", ""))
-                found.append(
-                    EvalResult(
-                        task_type=TASKS[recipe.kind],
-                        dataset_type=next(iter(subject.asked.datasets), data_name(subject)),
-                        dataset_name=data_name(subject),
-                        dataset_split=str(subject.metrics.get("split", "")) or None,
-                        metric_type=METRICS.get(name, name.lower().replace(" ", "_")),
-                        metric_name=f"{name} {direction}".strip(),
-                        metric_value=value,
-                    )
-                )
-    return found
+    rows = subject.metrics.get("rows")
+    ours = (
+        [row for row in rows if isinstance(row, dict) and row.get("method") == OURS] if isinstance(rows, list) else []
+    )
+    return [
+        EvalResult(
+            task_type=TASKS[subject.recipe.kind],
+            dataset_type=next(iter(subject.asked.datasets), subject.data_name),
+            dataset_name=subject.data_name,
+            dataset_split=str(subject.metrics.get("split", "")) or None,
+            metric_type=METRICS.get(name, name.lower().replace(" ", "_")),
+            metric_name=f"{name} {row.get('direction', '')}".strip(),
+            metric_value=row[name],
+        )
+        for row in ours
+        for name in columns([row])
+        if isinstance(row[name], int | float) and math.isfinite(row[name])
+    ]
 
 
 def _use(subject: Subject, place: str) -> list[str]:
@@ -125,16 +127,17 @@ def _use(subject: Subject, place: str) -> list[str]:
     named = shlex.quote(place)
     if recipe.kind == "translator":
         assert isinstance(subject.model, Translator)
-        there = list(subject.model.translations)
-        ways = [f" --direction {direction}" for direction in there] if len(there) > 1 else [""]
-        use = [f"gesso translate {named} photos/ -o out{way.replace(' --direction ', '-')}/{way}" for way in ways]
+        directions = list(subject.model.translations)
+        use = [f"gesso translate {named} photos/ -o out-{each}/ --direction {each}" for each in directions]
+        if len(directions) == 1:
+            use = [f"gesso translate {named} photos/ -o out/"]
     elif recipe.kind == "generator":
         use = [f"gesso sample {named} -o sheet.png -n 16"]
     else:
         use = [f"gesso classify {named} photos/ --top 3"]
     root = recipe.data.root
     score = f"gesso evaluate {named}" + (
-        "" if root == BUILTIN_STREETS else " --data-root " + shlex.quote(f"datasets/{data_name(subject)}")
+        "" if root == BUILTIN_STREETS else " --data-root " + shlex.quote(f"datasets/{subject.data_name}")
     )
     pinned = "`@COMMIT` behind the name pins what is used." if is_hub(place) else "The name is this folder's."
     return [
@@ -165,30 +168,22 @@ def _data(subject: Subject) -> list[str]:
         told = f"The streets that gesso renders itself. {seen}"
     else:
         named = f" ({', '.join(map(code, subject.asked.datasets))} on the hub)" if subject.asked.datasets else ""
-        told = f"The data set {code(data_name(subject))}{named}, which is not published with the model. {seen}"
-    fields = [
-        f"{flag.replace('_', ' ')} {value}"
-        for flag, value in vars(data).items()
-        if flag
-        in ("preprocess", "load_size", "crop_size", "image_size", "resize", "flip", "half", "normalization", "layout")
-    ]
+        told = f"The data set {code(subject.data_name)}{named}, which is not published with the model. {seen}"
+    fields = [f"{name.replace('_', ' ')} {value}" for name, value in vars(data).items() if name in PREPARATION]
     lines = [told.strip(), "", f"Preparation: {', '.join(fields)}."]
     if isinstance(recipe, ClassificationRecipe):
         lines += ["", classes_of(recipe)]
     return lines
 
 
-def _scores(subject: Subject, place: str) -> list[str]:
+def _scores(subject: Subject) -> list[str]:
     metrics = subject.metrics
     tables = figures.tables(metrics)
     if not tables:
         return ["This checkpoint was not scored, so how good it is nobody has measured."]
     lines: list[str] = []
     for table in tables:
-        heads = [
-            f"{name} {'↓' if way == 'lower' else '↑' if way == 'higher' else ''}".rstrip()
-            for name, way in table.columns
-        ]
+        heads = [name + ARROWS.get(way, "") for name, way in table.columns]
         body = [[row.method, *(f"**{text}**" if best else text for text, best in row.cells)] for row in table.rows]
         lines += [f"### {table.direction}", ""] if table.direction else []
         lines += [*_table(["method", *heads], body), "", *([table.verdict, ""] if table.verdict else [])]
@@ -214,9 +209,8 @@ def _samples(subject: Subject) -> list[str]:
 
 def _cost(subject: Subject, sizes: Mapping[str, int]) -> list[str]:
     inputs, rows = subject.model.inputs(), []
-    for name, network in subject.model.networks.items():
-        key = next(key for key in (f"{name}_ema", name) if key in subject.weights)
-        file = f"{key}.safetensors"
+    for name, key in used_keys(subject.found, subject.model.used).items():
+        network, file = subject.model.networks[name], f"{key}.safetensors"
         shape = "×".join(map(str, inputs[name].shape[1:]))
         rows.append(
             [
@@ -270,12 +264,6 @@ def _provenance(subject: Subject) -> list[str]:
         lines.append(f"begun with the weights of {', '.join(subject.recipe.start_from)}")
     lines.append("`manifest.json` has a digest of every file of the model; gesso verifies them whenever it reads it")
     return [f"- {line}" for line in lines]
-
-
-def data_name(subject: Subject) -> str:
-    """What the data set is called."""
-    root = subject.recipe.data.root
-    return "streets" if root == BUILTIN_STREETS else root or "unknown"
 
 
 def _sentences(*told: str) -> str:

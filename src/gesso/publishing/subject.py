@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from gesso.engine.state import find_checkpoint, load_for_use, used_keys
 from gesso.errors import UsageError
 from gesso.models import build_model
 from gesso.models.base import Model
-from gesso.recipe import Recipe
+from gesso.recipe import BUILTIN_STREETS, Recipe
 from gesso.restoring import flat
 
 CARD, SHEET = "README.md", "sheet.png"
@@ -74,9 +74,11 @@ class Sheet:
 class Subject:
     """A model to publish.
 
+    name         of its run
     recipe       with names in place of paths
     model        its used networks alone, with the weights that are used
     averaged     whether those are averaged ones
+    missing      networks of the model that are not published, since only training needs them
     found        the checkpoint; digest: SHA-256 of its manifest, hexadecimal
     weights      what is published, by the names that the checkpoint has for it
     metrics      what metrics.json says of this checkpoint; empty where it was not scored
@@ -88,17 +90,25 @@ class Subject:
     recipe: Recipe
     model: Model
     averaged: bool
+    missing: tuple[str, ...]
     found: Checkpoint
     digest: str
     weights: Weights
     metrics: dict[str, Any]
     environment: dict[str, Any]
-    imported: dict[str, dict[str, str]] = field(default_factory=dict)
-    sheet: Sheet | None = None
+    imported: dict[str, dict[str, str]]
+    sheet: Sheet | None
 
     @property
     def title(self) -> str:
+        """The card's title."""
         return " ".join(self.asked.title.split()) or self.name
+
+    @property
+    def data_name(self) -> str:
+        """What the data set is called."""
+        root = self.recipe.data.root
+        return "streets" if root == BUILTIN_STREETS else root or "unknown"
 
     def files(self) -> dict[str, bytes]:
         """The checkpoint's files by name."""
@@ -114,9 +124,10 @@ def load_subject(run: Path, asked: Asked) -> Subject:
     """What is to be published of `run`, a run or a checkpoint. CheckpointError where there is none whole."""
     found, recipe = find_checkpoint(run, asked.checkpoint), read_recipe(run)
     model = build_model(recipe)
+    networks = tuple(model.networks)
     model.networks, model.teachers = {name: model.networks[name] for name in model.used}, {}
     averaged = load_for_use(model, found)
-    keys = list(found.weights) if asked.networks == "all" else used_keys(found, model.used).values()
+    keys = list(found.weights) if asked.networks == "all" else list(used_keys(found, model.used).values())
     owner = found.path.parent.parent if found.path.parent.name == "checkpoints" else run
     environment = read_environment(owner)
     private = _Private(recipe, owner)
@@ -127,15 +138,13 @@ def load_subject(run: Path, asked: Asked) -> Subject:
         recipe=named_alone(recipe),
         model=model,
         averaged=averaged,
+        missing=tuple(name for name in networks if name not in keys and name not in model.used),
         found=found,
         digest=hashlib.sha256((found.path / MANIFEST).read_bytes()).hexdigest(),
         weights={key: found.weights[key] for key in keys},
         metrics=private.without(metrics) if metrics.get("checkpoint") == found.path.name else {},
         environment=private.without(_told(environment)),
-        imported={
-            str(network): {"file": last_name(str(origin.get("file", ""))), "sha256": str(origin.get("sha256", ""))}
-            for network, origin in (environment.get(IMPORTED) or {}).items()
-        },
+        imported=_imported(environment),
         sheet=_sheet(owner / "samples", found.images) if asked.sheet else None,
     )
 
@@ -148,6 +157,16 @@ def _told(environment: dict[str, Any]) -> dict[str, Any]:
     return told | {"choices": {name: {"value": each["value"], "reason": ""} for name, each in choices.items()}}
 
 
+def _imported(environment: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """What the run's networks were imported from; empty where they were trained, or the run does not tell."""
+    origins = environment.get(IMPORTED)
+    return {
+        name: {"file": last_name(str(origin.get("file", ""))), "sha256": str(origin.get("sha256", ""))}
+        for name, origin in (origins.items() if isinstance(origins, dict) else ())
+        if isinstance(origin, dict)
+    }
+
+
 def _sheet(folder: Path, images: int) -> Sheet | None:
     """The sheet that was drawn nearest to when the model had seen `images`."""
     drawn = [Sheet(path, images_of(Path(path.stem))) for path in folder.glob("*.png") if path.stem.isdecimal()]
@@ -158,10 +177,9 @@ class _Private:
     """The places on this machine that a run knows of, to be taken out of what it says."""
 
     def __init__(self, recipe: Recipe, owner: Path) -> None:
-        named = [text for value in flat(asdict(recipe)).values() for text in _texts(value)]
-        places = {
-            text.partition("=")[2] or text for text in named if Path(text.partition("=")[2] or text).is_absolute()
-        }
+        texts = (text for value in flat(asdict(recipe)).values() for text in _texts(value))
+        named = (text.partition("=")[2] or text for text in texts)  # --start-from has NETWORK=FILE
+        places = {text for text in named if Path(text).is_absolute()}
         places |= {str(path) for path in (owner, owner.resolve(), Path.cwd(), Path.home())}
         self._places = sorted(places, key=len, reverse=True)  # so that none is cut within another
 

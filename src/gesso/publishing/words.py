@@ -18,7 +18,7 @@ from gesso.recipe.generation import GenerationRecipe
 from gesso.recipe.translation import TranslationRecipe
 from gesso.recipes import RECIPES
 
-UNLICENSED = "no licence was given: nobody may use it"
+UNLICENSED = "No licence was given: nobody may use it"
 FEW = 1000
 """Training images below which a card says that they were few."""
 LISTED = 50
@@ -172,10 +172,10 @@ def limits(subject: Subject) -> list[str]:
         told.append("The split that chose the checkpoint is the one that it is scored on, so its scores flatter it.")
     if isinstance(recipe, DistillRecipe):
         told.append("It learnt from another model, whose mistakes it learnt too.")
-    if set(subject.weights) <= {name for key in subject.model.used for name in (key, f"{key}_ema")}:
+    if subject.missing:
         told.append("Networks that only training needs are not here; `--start-from` begins those anew.")
     if not subject.asked.licence:
-        told.append(f"{UNLICENSED[0].upper()}{UNLICENSED[1:]}.")
+        told.append(f"{UNLICENSED}.")
     told.append("The licence of the pictures that it learnt from is another question, which nobody has answered here.")
     return told
 
