@@ -96,7 +96,10 @@ class Table:
     columns: list[tuple[str, str | None]]
     """(score, which way is better)"""
     rows: list[Row]
+    lost: list[str]
+    """Scores in which a baseline is as good as the model, or better."""
     verdict: str
+    """In words."""
 
 
 Ways = Mapping[str, str]
@@ -137,8 +140,9 @@ def _table(direction: str, rows: list[dict[str, Any]], ways: Ways) -> Table:
     for row in rows:
         cells = [(_spread(row, name), row in rivals and number(row.get(name)) == best[name]) for name in names]
         shown.append(Row(str(row.get("method", "")), row.get("method") == OURS, cells))
-    verdict = " ".join([_verdict(rivals, best), *(_mark(row, names) for row in marks)]).strip()
-    return Table(direction, columns, shown, verdict)
+    won, lost = _compared(rivals, best)
+    verdict = " ".join([_verdict(won, lost), *(_mark(row, names) for row in marks)]).strip()
+    return Table(direction, columns, shown, lost, verdict)
 
 
 def is_spread(name: str, names: Iterable[str]) -> bool:
@@ -169,20 +173,23 @@ def _mark(row: dict[str, Any], names: list[str]) -> str:
     return f"{method.capitalize()} score {_listed(scores, 'and')}: a mark to come near, not to beat." if scores else ""
 
 
-def _verdict(rows: list[dict[str, Any]], best: dict[str, float | None]) -> str:
-    """In one sentence, in which scores the model is better than every baseline; '' without baselines."""
+def _compared(rows: list[dict[str, Any]], best: dict[str, float | None]) -> tuple[list[str], list[str]]:
+    """In which scores the model is better than every baseline, and in which not; both empty without baselines."""
     ours = [row for row in rows if row.get("method") == OURS]
     others = [row for row in rows if row.get("method") != OURS]
-    judged = [name for name, value in best.items() if value is not None]
-    if not (ours and others and judged):
-        return ""
     won: list[str] = []
     lost: list[str] = []
-    for name in judged:
-        alone = all(number(row.get(name)) != best[name] for row in others)
-        (won if alone and number(ours[0].get(name)) == best[name] else lost).append(name)
+    if ours and others:
+        for name in (name for name, value in best.items() if value is not None):
+            alone = all(number(row.get(name)) != best[name] for row in others)
+            (won if alone and number(ours[0].get(name)) == best[name] else lost).append(name)
+    return won, lost
+
+
+def _verdict(won: list[str], lost: list[str]) -> str:
+    """That in one sentence."""
     if not won:
-        return f"Does not beat the baselines in {_listed(lost, 'or')}."
+        return f"Does not beat the baselines in {_listed(lost, 'or')}." if lost else ""
     but = f", but not in {_listed(lost, 'or')}" if lost else ""
     return f"Beats every baseline in {_listed(won, 'and')}{but}."
 

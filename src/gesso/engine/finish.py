@@ -19,6 +19,9 @@ from gesso.processes import ALONE, World
 from gesso.progress import Bar, Say
 from gesso.recipe import DistillRecipe
 
+FLATTERED = "the split that is scored here"
+"""In a protocol: that the images which chose the checkpoint are those that it is scored on."""
+
 
 def finish(run: Path, model: Model, choices: Choices, say: Say, world: World = ALONE) -> list[Row]:
     """Score the best checkpoint on the held-out split, write the report's gallery; print the table."""
@@ -65,7 +68,7 @@ def how_chosen(found: Checkpoint, split: str) -> list[str]:
     best = found.progress.get("best", {})
     if best.get("images") != found.images or "split" not in best:  # not the best, or saved before this was written down
         return []
-    seen = "; the split that is scored here, so its scores are a little flattering" if best["split"] == split else ""
+    seen = f"; {FLATTERED}, so its scores are a little flattering" if best["split"] == split else ""
     return [f"checkpoint: chosen by {best['name']} on split {best['split']}{seen}"]
 
 

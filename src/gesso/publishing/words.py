@@ -8,6 +8,7 @@ import re
 import sys
 
 from gesso.engine import figures
+from gesso.engine.finish import FLATTERED
 from gesso.models.translation import Translator
 from gesso.publishing.subject import Subject
 from gesso.recipe import BUILTIN_STREETS, Recipe
@@ -164,11 +165,11 @@ def limits(subject: Subject) -> list[str]:
     if isinstance(images, int) and 0 < images < FEW:
         told.append(f"The set that it was trained on has {number(images)} images only.")
     for table in figures.tables(subject.metrics):
-        if "Does not beat" in table.verdict or "but not in" in table.verdict:
+        if table.lost:
             told.append(f"{table.direction}: {table.verdict}".removeprefix(": "))
     if not subject.metrics.get("rows"):
         told.append("It was not scored.")
-    elif "scored here" in str(subject.metrics.get("protocol", "")):
+    elif FLATTERED in str(subject.metrics.get("protocol", "")):
         told.append("The split that chose the checkpoint is the one that it is scored on, so its scores flatter it.")
     if isinstance(recipe, DistillRecipe):
         told.append("It learnt from another model, whose mistakes it learnt too.")
