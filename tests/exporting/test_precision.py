@@ -10,8 +10,10 @@ from made import changed, make_run
 
 from commands import Gesso
 from conftest import toy
-from gesso.exporting import load_source
+from gesso.exporting import Options, load_source
+from gesso.exporting.graph import graphs
 from gesso.exporting.pictures import tried_on
+from gesso.exporting.scoring import Built, score
 from gesso.recipe import Recipe
 
 onnx = pytest.importorskip("onnx", reason="needs pip install 'gesso[export]'")
@@ -51,13 +53,13 @@ def test_fp16_passes(format_: str, model: str, few: dict[str, Path], tmp_path: P
     assert "(passes: largest 0.05)" in told
 
 
-L1 = r"L1 to torch 0\.0\d{3}"
-TARGETS = rf"{L1}; L1 to the targets 0\.\d{{4}}, torch's 0\.\d{{4}}"
+BESIDE = r"0\.\d\d MB, fp32 0\.\d\d MB; \d+\.\d\d ms a picture, fp32 \d+\.\d\d ms; L1 to fp32 0\.0\d{3}"
+TARGETS = rf"{BESIDE}; L1 to the targets 0\.\d{{4}}, fp32 0\.\d{{4}}"
 SCORES = {
     "pix2pix": f"2 pictures of streets, test: {TARGETS}",
     "cyclegan": f"2 pictures of streets, test: {TARGETS}",
-    "dcgan": f"32 latent vectors: {L1}",
-    "densenet": rf"2 pictures of streets, test: {L1}; the same class in \d of 2; top-1 [01]\.\d+, torch's [01]\.\d+",
+    "dcgan": f"32 latent vectors: {BESIDE}",
+    "densenet": rf"2 pictures of streets, test: {BESIDE}; the same class in \d of 2; top-1 [01]\.\d+, fp32 [01]\.\d+",
 }
 
 
@@ -73,6 +75,23 @@ def test_int8_passes_and_tells_what_it_costs(
     assert re.fullmatch(rf"{file.name}: int8 on {SCORES[model]}", scored), scored
     if format_ == "onnx":
         assert in_float(file) == []
+        assert f"{file.stat().st_size / 1e6:.2f} MB, fp32 " in scored
+
+
+def test_int8_and_fp32_are_timed_in_turn(few: dict[str, Path]) -> None:
+    source = load_source(few["dcgan"])
+    (graph,) = graphs(source, Options(precision="int8"))
+    called: list[str] = []
+
+    def built(name: str) -> Built:
+        def run(inputs: np.ndarray) -> np.ndarray:
+            called.append(name)
+            return np.zeros((1, 3, 32, 32), np.float32)
+
+        return Built({}, run)
+
+    score(built("int8"), built("fp32"), graph, source, "x.onnx")
+    assert called == ["int8", "fp32"] * 33  # once to set up, then on 32 inputs
 
 
 def in_float(file: Path) -> list[str]:

@@ -110,6 +110,41 @@ def test_a_pix2pix_of_the_other_direction(gesso: Gesso, tmp_path: Path) -> None:
     assert (recipe.discriminator.kind, recipe.generator.dropout) == ("pixel", 0)  # type: ignore[attr-defined]
 
 
+def test_an_export_says_in_which_direction_and_with_which_flags_it_is_read(gesso: Gesso, tmp_path: Path) -> None:
+    G, run = saved(tmp_path / "latest_net_G.pth", ReferenceUNet(3, 1, 4, 7, "batch")), tmp_path / "run"
+    imported(gesso, "junyanz", run, G, "--direction", "BtoA", "--dropout", 0)
+    said = gesso("export", run, "--format", "junyanz", "-o", tmp_path / "back")
+    there = "--netG unet_128 --norm batch --ngf 4 --output_nc 1 --no_dropout --direction BtoA"
+    assert said.err == [f"latest_net_G.pth (BtoA), there: {there}; back here: gesso import --direction BtoA"]
+    imported(gesso, "junyanz", tmp_path / "again", tmp_path / "back" / "latest_net_G.pth", "--direction", "BtoA")
+    assert read_recipe(tmp_path / "again").direction == "BtoA"  # type: ignore[attr-defined]
+
+
+ALIKE = "--norm instance --ngf 4 --no_dropout, and in its code ResnetGenerator with n_blocks=2"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["-o", "back"], f"latest_net_G_A.pth (AtoB) and latest_net_G_B.pth (BtoA), there: {ALIKE}"),
+        (["-o", "back", "--direction", "BtoA"], f"latest_net_G_B.pth (BtoA), there: {ALIKE}"),
+        (["-o", "one.pth", "--direction", "AtoB"], f"one.pth (AtoB), there: {ALIKE}"),
+        (
+            ["-o", "one.pth", "--direction", "BtoA"],
+            f"one.pth (BtoA), there: {ALIKE}; back here: gesso import --direction BtoA",
+        ),
+    ],
+    ids=["both", "G_B", "renamed G_A", "renamed G_B"],
+)
+def test_an_export_of_a_cyclegan_says_what_each_file_draws(
+    words: list[str], told: str, gesso: Gesso, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = [saved(tmp_path / f"latest_net_{n}.pth", ReferenceResNet(3, 3, 4, 2, "instance")) for n in ("G_A", "G_B")]
+    imported(gesso, "junyanz", tmp_path / "run", *files)
+    assert gesso("export", tmp_path / "run", "--format", "junyanz", *words).err == [told]
+
+
 def test_statistics_of_instance_norm_from_before_torch_0_4_are_left_out(gesso: Gesso, tmp_path: Path) -> None:
     theirs = settled(ReferenceResNet(3, 3, 4, 2, "instance"))
     old = dict(theirs.state_dict())
