@@ -78,6 +78,13 @@ def test_both_generators_and_their_discriminators_are_a_cyclegan(gesso: Gesso, t
     assert all(same_file(file, tmp_path / "back" / f"latest_{file.name.partition('_')[2]}") for file in files)
 
 
+def test_a_discriminator_that_a_cyclegan_has_not_is_told(gesso: Gesso, tmp_path: Path) -> None:
+    files = [saved(tmp_path / f"latest_net_{n}.pth", ReferenceResNet(3, 3, 4, 1, "instance")) for n in ("G_A", "G_B")]
+    other = saved(tmp_path / "latest_net_D.pth", ReferencePatchGAN(6, 4, 1, "instance"))
+    said = imported(gesso, "junyanz", tmp_path / "run", *files, other)
+    assert "D: left out, a CycleGAN has D_A and D_B" in said.out
+
+
 @pytest.mark.parametrize(("name", "direction"), [("latest_net_G_A", "AtoB"), ("latest_net_G_B", "BtoA")])
 def test_one_generator_of_a_cyclegan_has_the_direction_of_its_name(
     name: str, direction: str, gesso: Gesso, tmp_path: Path

@@ -6,6 +6,9 @@ from gesso.exporting.source import Options, Source
 from gesso.exporting.states import SUFFIX, judges, recipe_for, write_networks
 from gesso.recipe import DCGANRecipe
 
+SIZE = 64
+"""Of the pictures that its code draws."""
+
 
 def export_dcgan(source: Source, out: Path, options: Options) -> list[Path]:
     """netG.pth, and netD.pth where it can be read there."""
@@ -14,6 +17,7 @@ def export_dcgan(source: Source, out: Path, options: Options) -> list[Path]:
     if not recipe.networks.spectral_norm and out.suffix != SUFFIX:
         states |= {f"net{name}{SUFFIX}": weights for name, weights in judges(source).items()}
     config, size = recipe.networks, recipe.data.image_size
-    how = f"there: --nz {config.latent} --ngf {config.ngf} --ndf {config.ndf}, nc {recipe.data.channels}"
-    how += "" if size == 64 else f"; its code draws 64 px, these draw {size}, with another number of layers in main"
-    return write_networks(source, out, options, states, 1, how)
+    told = f"there: --nz {config.latent} --ngf {config.ngf} --ndf {config.ndf}, nc {recipe.data.channels}"
+    if size != SIZE:
+        told += f"; its code draws {SIZE} px, these draw {size}, with another number of layers in main"
+    return write_networks(source, out, options, states, 1, told)

@@ -301,7 +301,7 @@ def _example(uint8: bool, *shape: int) -> Tensor:
 
 def _about(source: Source, options: Options, **own: Any) -> Exported:
     general: dict[str, Any] = {
-        "name": options.name or source.name,
+        "name": source.name,
         "kind": source.recipe.kind,
         "model": source.recipe.model,
         "recipe": source.recipe.recipe,

@@ -28,7 +28,7 @@ def quantized(model: Any, graph: Graph, source: Source, name: str) -> Any:
     """
     if any(node.op_type in COMPUTED for node in model.graph.node):
         model = _computed(model, graph, source, name)
-    _kept(model)
+    _keep_transposed(model)
     return model
 
 
@@ -62,7 +62,7 @@ def _computed(model: Any, graph: Graph, source: Source, name: str) -> Any:
         return onnx.load(folder / "model.onnx")
 
 
-def _kept(model: Any) -> None:
+def _keep_transposed(model: Any) -> None:
     """Keep the weights of transposed convolutions in int8, symmetric and scaled by output channel."""
     from onnx import helper, numpy_helper
 

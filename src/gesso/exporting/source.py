@@ -53,7 +53,6 @@ class Options:
     precision  arithmetic of the exported network
     tolerance  largest difference to torch, in units of [-1, 1], that passes; see `checking.ALLOWED`
     licence    of the weights, an SPDX name or a text, for the metadata
-    name       of the model in the metadata and in file names; empty for the run's
     existing   what to do where a file is there already; it is known before anything long is done
     """
 
@@ -62,7 +61,6 @@ class Options:
     precision: ExportPrecision = "fp32"
     tolerance: float = 1e-3
     licence: str = ""
-    name: str = ""
     existing: Literal["refuse", "replace"] = "refuse"
 
 

@@ -16,13 +16,11 @@ from gesso.progress import say
 from gesso.recipe import Recipe, TranslationRecipe
 
 SUFFIX = ".pth"
-
-
 R = TypeVar("R", bound=Recipe)
 
 
 def recipe_for(format_: str, source: Source, options: Options, kind: type[R], models: str) -> R:
-    """The recipe of `source`, which must be a `kind`, that of `models`.
+    """The recipe of `source`, which must be a `kind`, that of `models` in words.
 
     UsageError where it is of another model, or `options` has what a file of weights alone cannot carry or what such a
     model has not.
@@ -66,10 +64,14 @@ def write_states(folder: Path, states: dict[str, dict[str, Tensor]], options: Op
 
 
 def write_networks(
-    source: Source, out: Path, options: Options, states: dict[str, dict[str, Tensor]], used: int, there: str
+    source: Source, out: Path, options: Options, states: dict[str, dict[str, Tensor]], used: int, told: str
 ) -> list[Path]:
-    """Write `states`, the first `used` of which are those that are used, where the user wants them: into the folder
-    `out`, or, where it is called .pth, into that file, which then is the only network. `there`: how to read them."""
+    """Write `states` where the user wants them, and tell how the other program reads them; gives the files.
+
+    out   a folder, or Path() for one called after the run; or a file called .pth, which then is the only network
+    used  how many of `states`, the first ones, are networks that are used. UsageError where one file is for several
+    told  the line that is told
+    """
     if out.suffix == SUFFIX:
         if used != 1:
             raise UsageError(
@@ -78,5 +80,5 @@ def write_networks(
         paths = write_states(out.parent, {out.name: next(iter(states.values()))}, options)
     else:
         paths = write_states(out if out != Path() else Path(source.name), states, options)
-    say(there)
+    say(told)
     return paths

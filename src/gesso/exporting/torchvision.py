@@ -26,16 +26,12 @@ def export_torchvision(source: Source, out: Path, options: Options) -> list[Path
             raise UsageError(f"--format torchvision: {source.run} was trained with {flag}, which torchvision has not")
     classes = len(recipe.data.class_names)
     variant = {each: depth for depth, each in IMAGENET.items()}.get((network.blocks, network.growth))
-    named = variant and network.initial == 2 * network.growth and network.bottleneck == 4
-    how = (
-        f"there: densenet{variant}(num_classes={classes})"
-        if named
-        else (
-            f"there: DenseNet({network.growth}, {network.blocks}, {network.initial}, {network.bottleneck}, "
-            f"num_classes={classes})"
-        )
-    )
+    if variant and network.initial == 2 * network.growth and network.bottleneck == 4:
+        told = f"there: densenet{variant}(num_classes={classes})"
+    else:
+        sizes = f"{network.growth}, {network.blocks}, {network.initial}, {network.bottleneck}"
+        told = f"there: DenseNet({sizes}, num_classes={classes})"
     if network.norm_eps != NORM_EPS:
-        how += f", whose norms have eps {NORM_EPS:g}; these were trained with {network.norm_eps:g}"
+        told += f", whose norms have eps {NORM_EPS:g}; these were trained with {network.norm_eps:g}"
     state = {f"{source.name}{SUFFIX}": source.model.networks["net"].state_dict()}
-    return write_networks(source, out, options, state, 1, how)
+    return write_networks(source, out, options, state, 1, told)

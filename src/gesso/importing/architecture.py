@@ -19,8 +19,8 @@ from gesso.recipe import Discriminator, Generator
 
 Weights = dict[str, Tensor]
 STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
-# Convolutions in a residual block by index: whether there is a border of its own, and dropout.
 BLOCKS = {(1, 5): (True, False), (1, 6): (True, True), (0, 3): (False, False), (0, 4): (False, True)}
+"""By the places of a residual block's convolutions: whether it has a border of its own, and dropout."""
 DROPOUT = 0.5
 """The reference's, where it is on."""
 

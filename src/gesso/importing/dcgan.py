@@ -33,9 +33,10 @@ class _Found:
 def import_dcgan(files: tuple[str, ...], options: Options) -> Imported:
     """The generator, and the discriminator if given, as a dcgan run."""
     no_use("dcgan-example", options, "direction", "dropout", "padding", "blocks", "classes")
-    read = [(path, read_state(path)) for _, path in given(files, NETWORKS, re.compile("([GD])"))]
-    paths = unique([("G" if "main.1.weight" in weights else "D", path) for path, weights in read])
-    found = {name: _found(path, dict(read)[path], name) for name, path in paths.items()}
+    named = [path for _, path in given(files, NETWORKS, re.compile("([GD])"))]
+    states = {path: read_state(path) for path in named}
+    paths = unique([("G" if "main.1.weight" in states[path] else "D", path) for path in named])
+    found = {name: _found(path, states[path], name) for name, path in paths.items()}
     if "G" not in found:
         raise UsageError(f"{files[0]}: a discriminator alone; give its generator too")
     G, D = found["G"], found.get("D")

@@ -23,17 +23,20 @@ def import_junyanz(files: tuple[str, ...], options: Options) -> Imported:
     no_use("junyanz", options, "blocks", "classes")
     if options.padding == "symmetric":
         raise UsageError("--padding symmetric: the reference's blocks have reflect or replicate")
-    found = [(network, path, read_state(path)) for network, path in given(files, NETWORKS, BY_NAME)]
+    found = given(files, NETWORKS, BY_NAME)
+    states = {path: read_state(path) for _, path in found}
     if len(found) == 1 and not found[0][0]:
-        found = [("D" if is_discriminator(found[0][2]) else "G", *found[0][1:])]
-    for network, path, _ in found:
+        ((_, path),) = found
+        found = [("D" if is_discriminator(states[path]) else "G", path)]
+    for network, path in found:
         if not network:
             raise UsageError(f"{path}: which network it is does not stand in its name; give it as NETWORK=FILE")
-    unique([(network, path) for network, path, _ in found])
-    of_cyclegan = sum(network.startswith("G_") for network, *_ in found) == 2
+    paths = unique(found)
+    of_cyclegan = {"G_A", "G_B"} <= paths.keys()
     supposed = options if options.dropout is not None or of_cyclegan else replace(options, dropout=DROPOUT)
     generators, discriminators = {}, {}
-    for network, path, weights in found:
+    for network, path in paths.items():
+        weights = states[path]
         if network.startswith("D"):
             discriminators[network] = find_discriminator(path, weights)
             continue

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from gesso.errors import CheckpointError, UsageError
-from gesso.importing.architecture import DROPOUT, find_discriminator, find_generator
+from gesso.importing.architecture import DROPOUT, FoundGenerator, find_discriminator, find_generator
 from gesso.importing.ckpt import read_ckpt
 from gesso.importing.given import given, no_use, plain
 from gesso.importing.imported import Imported, Options
@@ -66,34 +66,36 @@ def import_mindspore(files: tuple[str, ...], options: Options) -> Imported:
             if name in networks:
                 raise UsageError(f"{path}: {networks[name][0]} has {name} already; name each as NETWORK=FILE")
             networks[name] = (path, weights)
-    dropout = DROPOUT if options.dropout is None else options.dropout
     generators, discriminators, told = {}, {}, []
     for name, (path, weights) in networks.items():
         if name.startswith("D"):
             judge = find_discriminator(path, _discriminator(path, weights))
             discriminators[name] = replace(judge, part=replace(judge.part, zero_biases=True))
             continue
-        if any(key.startswith("model.") for key in weights):
-            if options.blocks is not None:
-                raise UsageError(f"--blocks {options.blocks}: {path} is a U-Net, which has none; leave it out")
-            generator = find_generator(path, _unet(path, weights), replace(options, dropout=dropout))
-            config = generator.config
-        else:
-            ours, ends, repeated = _resnet(path, weights, options)
-            generator = find_generator(path, ours, options)
-            config = replace(generator.config, ends=ends, slope=SLOPE, upsample="same", dropout=dropout)
-            if repeated:
-                told.append(
-                    f"{name}: one residual block in the file, used {repeated} times; --blocks says another number"
-                )
-        supposed = "" if options.dropout is not None else " (supposed)"
-        words = f"{generator.told}, dropout {dropout:g}{supposed}, as MindSpore computes it"
-        part = replace(generator.part, zero_biases=True)
-        generators[name] = replace(generator, config=replace(config, test_mode="eval"), part=part, told=words)
+        generators[name], repeated = _generator(path, weights, options)
+        if repeated:
+            told.append(f"{name}: one residual block in the file, used {repeated} times; --blocks says another number")
     if not generators:
         raise UsageError(f"{files[0]}: no generator in it; give one too")
     imported = assemble(generators, discriminators, options)
     return replace(imported, found=(*imported.found, *told))
+
+
+def _generator(path: Path, weights: Weights, options: Options) -> tuple[FoundGenerator, int]:
+    """The generator that the zoo's `weights` are of, and how often its lone residual block is used (else 0)."""
+    dropout = DROPOUT if options.dropout is None else options.dropout
+    if any(name.startswith("model.") for name in weights):
+        if options.blocks is not None:
+            raise UsageError(f"--blocks {options.blocks}: {path} is a U-Net, which has none; leave it out")
+        found, repeated = find_generator(path, _unet(path, weights), replace(options, dropout=dropout)), 0
+        config = replace(found.config, test_mode="eval")
+    else:
+        ours, ends, repeated = _resnet(path, weights, options)
+        found = find_generator(path, ours, options)
+        config = replace(found.config, ends=ends, slope=SLOPE, upsample="same", dropout=dropout, test_mode="eval")
+    supposed = "" if options.dropout is not None else " (supposed)"
+    words = f"{found.told}, dropout {dropout:g}{supposed}, as MindSpore computes it"
+    return replace(found, config=config, part=replace(found.part, zero_biases=True), told=words), repeated
 
 
 def _split(path: Path, weights: Weights, network: str) -> dict[str, Weights]:
@@ -165,11 +167,11 @@ def _discriminator(path: Path, weights: Weights) -> Weights:
     final = max((int(match[1]) for name in weights if (match := re.match(r"features\.(\d{1,4})\.", name))), default=0)
     renamed: Weights = {}
     for name, tensor in weights.items():
-        plain_ = re.fullmatch(r"features\.(\d{1,4})\.(weight|bias)", name)
+        bare = re.fullmatch(r"features\.(\d{1,4})\.(weight|bias)", name)
         unit = re.fullmatch(r"features\.(\d{1,4})\.features\.(.+)", name)
-        if plain_ and int(plain_[1]) in (0, final):
-            place = 0 if plain_[1] == "0" else 2 + 3 * (final - 2)
-            renamed[f"model.{place}.{plain_[2]}"] = tensor
+        if bare and int(bare[1]) in (0, final):
+            place = 0 if bare[1] == "0" else 2 + 3 * (final - 2)
+            renamed[f"model.{place}.{bare[2]}"] = tensor
         elif unit and 2 <= int(unit[1]) < final:
             place = 2 + 3 * (int(unit[1]) - 2)
             renamed[_parameter(path, name, unit[2], f"model.{place}", f"model.{place + 1}", False)] = tensor

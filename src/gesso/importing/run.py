@@ -35,7 +35,9 @@ def write_run(imported: Imported, out: Path, name: str = "") -> Path:
     recipe = (replace(imported.recipe, recipe=name) if name else imported.recipe).checked()
     _check_place(out)
     weights = _weights(recipe, imported)
-    origins = {name: {"file": str(p.path), "sha256": _digest(p.path)} for name, p in imported.parts.items()}
+    origins = {
+        network: {"file": str(part.path), "sha256": _digest(part.path)} for network, part in imported.parts.items()
+    }
     environment = {**versions(), "commit": source_commit(), IMPORTED: origins}
     beside = out.with_name(f".{secrets.token_hex(8)}.tmp")  # short, because `out` may have the longest name there is
     with disk_errors(out):

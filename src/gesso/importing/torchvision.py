@@ -42,9 +42,8 @@ def import_torchvision(files: tuple[str, ...], options: Options) -> Imported:
         normalization="half" if channels != 3 else "cifar" if small else "imagenet",
     )
     recipe = replace(densenet121(), data=data, network=network)
-    variant = next(
-        (f"-{depth}" for depth, (b, k) in IMAGENET.items() if (b, k) == (network.blocks, network.growth)), ""
-    )
+    depth = {each: depth for depth, each in IMAGENET.items()}.get((network.blocks, network.growth))
+    variant = f"-{depth}" if depth else ""
     found = [
         f"net: DenseNet{variant}, blocks {', '.join(map(str, network.blocks))}, k {network.growth}, channels "
         f"{channels}, {classes} classes; images are normalised by {data.normalization} (supposed)"
@@ -70,8 +69,8 @@ def _network(path: Path, weights: dict[str, Tensor]) -> DenseNetwork:
     growth = _of(path, weights, f"{first}.conv2.weight", 4).shape[0] if bottleneck else width
     compression = 0.5
     if len(blocks) > 1:
-        kept, given_ = _of(path, weights, "features.transition1.conv.weight", 4).shape[:2]
-        compression = next((c for c in (0.5, 1.0) if int(given_ * c) == kept), kept / given_)
+        outputs, inputs = _of(path, weights, "features.transition1.conv.weight", 4).shape[:2]
+        compression = next((c for c in (0.5, 1.0) if int(inputs * c) == outputs), outputs / inputs)
     return DenseNetwork(
         blocks=blocks,
         growth=growth,
@@ -84,6 +83,7 @@ def _network(path: Path, weights: dict[str, Tensor]) -> DenseNetwork:
 
 
 def _of(path: Path, weights: dict[str, Tensor], name: str, dims: int) -> Tensor:
+    """The tensor called `name`. CheckpointError where there is none of so many dimensions."""
     if name not in weights or weights[name].dim() != dims:
         raise CheckpointError(f"{path}: not a DenseNet, it lacks {name}")
     return weights[name]

@@ -54,6 +54,7 @@ def _cyclegan(
         loss=replace(base.loss, lambda_identity=identity),
     )
     found = [f"G_A and G_B: {G_A.told}, channels {G_A.inputs} → {G_A.outputs}", *_told(judges, ("D_A", "D_B"))]
+    found += ["D: left out, a CycleGAN has D_A and D_B"] if "D" in discriminators else []
     parts = {name: each.part for name, each in generators.items()} | {n: each.part for n, each in judges.items()}
     return Imported(recipe, parts, tuple(found))
 
