@@ -71,7 +71,8 @@ def test_int8_passes_and_tells_what_it_costs(
     if format_ == "openvino":
         pytest.importorskip("openvino", reason="needs pip install 'gesso[export]'")
     file, (compared, scored) = exported(gesso, few[model], tmp_path, format_, "int8")
-    assert "(passes: mean 0.1)" in compared
+    unit = "of probabilities" if model == "densenet" else "in [-1, 1]"
+    assert f" {unit} (passes: mean 0.1)" in compared
     assert re.fullmatch(rf"{file.name}: int8 on {SCORES[model]}", scored), scored
     if format_ == "onnx":
         assert in_float(file) == []
