@@ -55,7 +55,7 @@ class Regression(Translator):
         )
 
     def make_optimizers(self, fused: bool) -> None:
-        config = self.config.optimizer
+        config = self.recipe.optimizer
         self.optimizers = {"G": adam([self.networks["G"]], config, config.generator_lr, fused)}
 
     def train_step(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:

@@ -66,7 +66,7 @@ def train(model: Model, run: Path, config: Dumping | None, steps: int = 3, preci
     for step in range(steps):
         torch.manual_seed(step)
         with dumper.around(step, 4 * step, choices(precision)):
-            of_step = pair(step) if model.config.model == "cyclegan" else batch(step)
+            of_step = pair(step) if model.recipe.model == "cyclegan" else batch(step)
             model.train_step(of_step, np.random.default_rng(step))
     return run
 

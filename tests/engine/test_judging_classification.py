@@ -121,8 +121,8 @@ def test_a_class_that_training_lacks_is_one_line_when_the_judge_is_opened(tmp_pa
 
 def test_shards_with_other_classes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judge = opened(write_greys(tmp_path / "set", one_of_each(3)))
-    data = dataclasses.replace(judge.model.config.data, names=("c0", "c2", "c1"))
-    model = build_model(dataclasses.replace(judge.model.config, data=data))
+    data = dataclasses.replace(judge.model.recipe.data, names=("c0", "c2", "c1"))
+    model = build_model(dataclasses.replace(judge.model.recipe, data=data))
     source = judge._source
     source.classes = ("c0", "c1", "c2")
     monkeypatch.setattr("gesso.engine.judging.classification.open_classes", lambda *_: source)

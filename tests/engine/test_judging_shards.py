@@ -124,9 +124,9 @@ def test_images_are_shared_out_once_each() -> None:
 
 def test_a_translator_in_train_mode_sees_one_image_at_a_time(tmp_path: Path, inception: str) -> None:
     judge = translation(tmp_path / "set", inception)
-    judge.model.config = dataclasses.replace(
-        judge.model.config,
-        generator=dataclasses.replace(judge.model.config.generator, test_mode="train"),  # type: ignore[attr-defined]
+    judge.model.recipe = dataclasses.replace(
+        judge.model.recipe,
+        generator=dataclasses.replace(judge.model.recipe.generator, test_mode="train"),  # type: ignore[attr-defined]
     )
     seen: list[int] = []
     predict = judge.model.predict

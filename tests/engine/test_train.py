@@ -213,7 +213,7 @@ def test_a_run_that_the_new_one_begins_with_is_not_moved_aside(pairs: Path, tmp_
     recipe = toy("pix2pix", pairs, epochs=0.25)
     train(recipe, runs=tmp_path, name="run")
     again = dataclasses.replace(recipe, start_from=(str(tmp_path / "run"),))
-    with pytest.raises(UsageError, match="--overwrite would move .*run aside"):
+    with pytest.raises(UsageError, match=r"--overwrite would move .*run aside"):
         train(again, runs=tmp_path, name="run", overwrite=True)
     assert not (tmp_path / "run.old-1").exists()
 

@@ -99,7 +99,7 @@ def gradients(recipe: Recipe, world: World, *, twice: bool = False) -> dict[str,
     if not isinstance(model, Translator):
         batch = {"image": images[0], "label": torch.tensor([0, 1, 1, 0])}
     if isinstance(model, DCGAN):
-        noise = torch.randn(BATCH, model.config.networks.latent, generator=rng)
+        noise = torch.randn(BATCH, model.recipe.networks.latent, generator=rng)
         if twice:
             noise[1::2] = noise[::2]
         model.noise = lambda count, device: noise[mine]  # type: ignore[method-assign]

@@ -254,15 +254,15 @@ def _timed(
 def _training(model: Model, average: Average | None, world: World, precision: str) -> Step:
     """A step of the training loop: whether one of the processes wants to stop, random numbers, the model's step, the
     statistics of all processes, the averaged weights, the guard."""
-    own, together = model.config.batch_size, model.config.batch_size * world.size
+    own, together = model.recipe.batch_size, model.recipe.batch_size * world.size
     images = itertools.count(0, together)
     statistics = [buffer for n in model.networks.values() for buffer in n.buffers() if buffer.is_floating_point()]
-    guard = Guard(model.config.guard, model, world, fp16=precision == "fp16")
+    guard = Guard(model.recipe.guard, model, world, fp16=precision == "fp16")
 
     def step(batch: Batch) -> None:
         world.any(False)
         seen = next(images)
-        rng = order.random(model.config.seed, order.STEP, seen + world.rank * own)
+        rng = order.random(model.recipe.seed, order.STEP, seen + world.rank * own)
         torch.manual_seed(int(rng.integers(2**62)))
         losses = model.train_step(batch, rng)
         world.average(statistics)
@@ -284,7 +284,7 @@ def _using(model: Model) -> Iterator[Step]:
     # Batch norm in train mode would move its running statistics.
     still = untracked(*networks) if model.mode == "train" else contextlib.nullcontext()
     with torch.no_grad(), still:
-        yield lambda batch: FORWARD[model.config.kind](model, batch)
+        yield lambda batch: FORWARD[model.recipe.kind](model, batch)
 
 
 FORWARD: dict[Kind, Callable[[Any, Batch], Any]] = {
@@ -325,7 +325,7 @@ def _real(model: Model, device: torch.device, world: World, closing: ExitStack) 
 
 def _synthetic(model: Model, device: torch.device, train: bool) -> Iterator[Batch]:
     """The same batch again and again, on the device already."""
-    batch = SYNTHETIC[model.config.kind](model, train)
+    batch = SYNTHETIC[model.recipe.kind](model, train)
     return itertools.repeat({role: tensor.to(device) for role, tensor in batch.items()})
 
 
@@ -335,7 +335,7 @@ def _pictures(n: int, channels: int, side: int) -> torch.Tensor:
 
 
 def _of_translator(model: Translator, train: bool) -> Batch:
-    data, n = model.config.data, model.config.batch_size
+    data, n = model.recipe.data, model.recipe.batch_size
     return {
         "A": _pictures(n, data.channels_a, data.crop_size),
         "B": _pictures(n, data.channels_b, data.crop_size),
@@ -343,14 +343,14 @@ def _of_translator(model: Translator, train: bool) -> Batch:
 
 
 def _of_generator(model: Generator, train: bool) -> Batch:
-    data, n = model.config.data, model.config.batch_size
+    data, n = model.recipe.data, model.recipe.batch_size
     if train:
         return {"image": _pictures(n, data.channels, data.image_size)}
     return {"z": torch.randn(n, model.latent, generator=torch.Generator().manual_seed(0))}
 
 
 def _of_classifier(model: Classifier, train: bool) -> Batch:
-    data, n = model.config.data, model.config.batch_size
+    data, n = model.recipe.data, model.recipe.batch_size
     return {"image": _pictures(n, data.channels, data.image_size), "label": torch.arange(n) % model.classes}
 
 

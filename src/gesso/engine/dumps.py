@@ -53,7 +53,7 @@ class Dumper:
         self._model, self._folder = model, run / FOLDER
         self._steps = frozenset(config.steps if config else ())
         self._layers = layers_of(model.networks, config.layers) if config else {}
-        if self._steps and model.config.compile == "on":
+        if self._steps and model.recipe.compile == "on":
             raise UsageError("--compile on: compiled layers do not show their outputs; dump with --compile off")
 
     @contextmanager

@@ -34,11 +34,11 @@ class Feed:
 
 def open_feed(model: Model, say: Say) -> Feed:
     """The training images of `model`'s recipe. DataError where they are missing or cannot be read."""
-    return FEEDS[model.config.kind](model, say)
+    return FEEDS[model.recipe.kind](model, say)
 
 
 def _translation(model: Translator, say: Say) -> Feed:
-    recipe, data = model.config, model.config.data
+    recipe, data = model.recipe, model.recipe.data
     store = _opened(open_source(data, "train", not model.aligned), training_fit(data), data, say)
 
     def stream(device: torch.device, position: int, place: Place) -> Batches:
@@ -58,7 +58,7 @@ def _translation(model: Translator, say: Say) -> Feed:
 
 
 def _images(model: Generator, say: Say) -> Feed:
-    recipe, data = model.config, model.config.data
+    recipe, data = model.recipe, model.recipe.data
     fit, view = image_fit(data)
     store = _opened(open_images(data, "train"), fit, data, say)
 
@@ -80,7 +80,7 @@ def _images(model: Generator, say: Say) -> Feed:
 
 
 def _classes(model: Classifier, say: Say) -> Feed:
-    recipe, data = model.config, model.config.data
+    recipe, data = model.recipe, model.recipe.data
     fit, view = class_fit(data)
     with Bar(f"reading {data.train_split}", 1) as bar:
         source = open_classes(data, data.train_split, say, bar.update)

@@ -29,9 +29,9 @@ def finish(run: Path, model: Model, choices: Choices, say: Say, world: World = A
         found = checkpoint.find(run, "best", say)
         judge = open_judge(model, "held out", say)
     metrics = score(found, judge, choices, shard=shard_of(world))
-    config, precision = model.config, choices.precision.value
-    if isinstance(config, DistillRecipe):
-        metrics["models"] = beside_teacher(config, run, found, metrics["rows"], config.device, precision, say, world)
+    recipe, precision = model.recipe, choices.precision.value
+    if isinstance(recipe, DistillRecipe):
+        metrics["models"] = beside_teacher(recipe, run, found, metrics["rows"], recipe.device, precision, say, world)
     if world.main:
         write_metrics(run, metrics)
         judge.write_gallery(run, choices.device.value)

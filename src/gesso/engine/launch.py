@@ -137,7 +137,7 @@ def prepare(
     row = facts(device)
     if device.index is not None:
         row.select(device)
-    if world.size > 1 and model.config.sync_batch_norm:
+    if world.size > 1 and model.recipe.sync_batch_norm:
         for network in model.networks.values():
             synchronize(network)
     model.share_gradients, model.submit = world.average, row.submit

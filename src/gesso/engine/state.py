@@ -58,7 +58,7 @@ def restore(model: Model, average: Average | None, guard: Guard, found: Checkpoi
         for optimizer in model.optimizers.values():
             optimizer.state.clear()
         with torch.device("meta"):  # pools and the like as they are before the first step
-            model.load_state_dict(build_model(model.config).state_dict())
+            model.load_state_dict(build_model(model.recipe).state_dict())
         guard.forget()
         return
     try:
@@ -83,8 +83,8 @@ def begin_again(model: Model, average: Average | None, guard: Guard, weights: We
 
 def load_for_use(model: Model, found: Checkpoint) -> bool:
     """The checkpoint's networks that are used, averaged ones where it has them, into `model`; whether it had."""
-    if found.model != model.config.model:
-        raise CheckpointError(f"{found.path}: a checkpoint of {found.model}, not of {model.config.model}")
+    if found.model != model.recipe.model:
+        raise CheckpointError(f"{found.path}: a checkpoint of {found.model}, not of {model.recipe.model}")
     keys = used_keys(found, model.used)
     for name, key in keys.items():
         load_into(model.networks[name], found.weights[key], f"{found.path}/{key}.safetensors")
@@ -139,8 +139,8 @@ def start_from(model: Model, average: Average | None, given: tuple[str, ...]) ->
             load_into(model.networks[name], counters(model.networks[name]) | weights, file)
         else:
             found = find_checkpoint(at_hand(Path(entry).expanduser()))
-            if found.model != model.config.model:
-                raise CheckpointError(f"--start-from {entry}: a {found.model}, not a {model.config.model}")
+            if found.model != model.recipe.model:
+                raise CheckpointError(f"--start-from {entry}: a {found.model}, not a {model.recipe.model}")
             if checkpoint.PUBLISHED in found.progress:
                 _start_from_published(model, found, entry)
             else:

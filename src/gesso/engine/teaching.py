@@ -138,15 +138,15 @@ def bring_teacher(model: Model, run: Path, world: World, *, first: bool) -> None
     """
     if not isinstance(model, Student):
         return
-    config = model.config
+    recipe = model.recipe
     with world.main_first():
-        if world.main and (fault := _fault(run, config)):
-            _keep(run, config, fault, first=first)
+        if world.main and (fault := _fault(run, recipe)):
+            _keep(run, recipe, fault, first=first)
         found = checkpoint.find(run / FOLDER, "latest", say)
-    begun = model.discriminators if config.distill.discriminator == "teacher" else ()
+    begun = model.discriminators if recipe.distill.discriminator == "teacher" else ()
     if missing := [name for name in begun if name not in found.weights]:
         raise UsageError(
-            f"--distill.discriminator teacher: {config.teacher} has no {' and no '.join(missing)}; begin with others "
+            f"--distill.discriminator teacher: {recipe.teacher} has no {' and no '.join(missing)}; begin with others "
             "by --distill.discriminator new"
         )
     for name, teacher in zip(model.used, model.teachers.values(), strict=True):
@@ -155,36 +155,36 @@ def bring_teacher(model: Model, run: Path, world: World, *, first: bool) -> None
         load_into(model.networks[name], found.weights[name], f"{found.path}/{name}.safetensors")
 
 
-def _fault(run: Path, config: DistillRecipe) -> str:
+def _fault(run: Path, recipe: DistillRecipe) -> str:
     """What is wrong with the copy in `run`; empty where it is whole, and of this teacher."""
     there = checkpoint.list_checkpoints(run / FOLDER)
     try:
         kept = [checkpoint.read(path) for path in there]
     except CheckpointError as error:
         return str(error)
-    if [Teacher(config, each.images, each.weights).digest for each in kept] == [config.taught.digest]:
+    if [Teacher(recipe, each.images, each.weights).digest for each in kept] == [recipe.taught.digest]:
         return ""
     return f"{run / FOLDER}: {'of another teacher' if kept else 'there is no copy of the teacher'}"
 
 
-def _keep(run: Path, config: DistillRecipe, fault: str, *, first: bool) -> None:
+def _keep(run: Path, recipe: DistillRecipe, fault: str, *, first: bool) -> None:
     """Take the copy in `run` from the teacher; again, because of `fault`, where it is not before the first step."""
     folder = run / FOLDER
     try:
-        teacher = read_teacher(config)
+        teacher = read_teacher(recipe)
     except CheckpointError as error:
         if first:
             raise
         raise CheckpointError(
             f"{fault}; and {error}; bring that run back to its place, or train another student with --name"
         ) from None
-    if teacher.digest != config.taught.digest:
+    if teacher.digest != recipe.taught.digest:
         raise UsageError(
-            f"--teacher {config.teacher}: its weights are not those that {run} was begun with; train another run with "
+            f"--teacher {recipe.teacher}: its weights are not those that {run} was begun with; train another run with "
             "--name"
         )
     if not first:
-        say(f"{fault}; taking it from {config.teacher} again")
+        say(f"{fault}; taking it from {recipe.teacher} again")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     write_atomically(folder / RECIPE, teacher.recipe.to_json())

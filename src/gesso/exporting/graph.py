@@ -217,7 +217,7 @@ def _translator(source: Source, options: Options, model: Translator, name: str, 
     multiple, minimum = int(network.multiple), int(network.minimum)
     half = options.precision == "fp16"
     module = _Translating(_exportable(network.model, trains, half), multiple, minimum, half, options.uint8)
-    data = model.config.data
+    data = model.recipe.data
     channels = {"A": data.channels_a, "B": data.channels_b}
     into, out = channels[translation.source], channels[translation.target]
     batch_norm = any(isinstance(each, nn.BatchNorm2d) for each in network.modules())
@@ -249,7 +249,7 @@ def _translator(source: Source, options: Options, model: Translator, name: str, 
 def _generator(source: Source, options: Options, model: Generator) -> Graph:
     (network,) = model.networks.values()
     half = options.precision == "fp16"
-    data = model.config.data
+    data = model.recipe.data
 
     def reference(z: Tensor) -> Tensor:
         with torch.no_grad():
@@ -270,7 +270,7 @@ def _generator(source: Source, options: Options, model: Generator) -> Graph:
 def _classifier(source: Source, options: Options, model: Classifier) -> Graph:
     (network,) = model.networks.values()
     half = options.precision == "fp16"
-    data = model.config.data
+    data = model.recipe.data
 
     def reference(image: Tensor) -> Tensor:
         with torch.no_grad():

@@ -67,11 +67,11 @@ def tried_on(source: Source, direction: str, count: int) -> Tried:
 def _of_run(source: Source, direction: str, count: int) -> Tried:
     model = source.model
     if isinstance(model, Translator):
-        data, there = model.config.data, existing_splits(model.config.data)
+        data, there = model.recipe.data, existing_splits(model.recipe.data)
         split = min(there, key=("test", "val", "train").index, default="test")
         return _translated(open_source(data, split, not model.aligned), model, direction, evaluation_fit(data), count)
     assert isinstance(model, Classifier), model
-    data_of_classes = model.config.data
+    data_of_classes = model.recipe.data
     if data_of_classes.synthetic or is_shards(data_of_classes.root):  # a shard would be fetched whole for a few images
         return _streets(source, direction, count)
     splits = class_splits(data_of_classes)
@@ -87,10 +87,10 @@ def _of_run(source: Source, direction: str, count: int) -> Tried:
 def _streets(source: Source, direction: str, count: int) -> Tried:
     model = source.model
     if isinstance(model, Translator):
-        data = dataclasses.replace(model.config.data, root=BUILTIN_STREETS, evaluate_subset=0)
+        data = dataclasses.replace(model.recipe.data, root=BUILTIN_STREETS, evaluate_subset=0)
         return _translated(open_source(data, "test", False), model, direction, evaluation_fit(data), count)
     assert isinstance(model, Classifier), model
-    of = model.config.data
+    of = model.recipe.data
     streets = TranslationData(root=BUILTIN_STREETS, channels_a=of.channels, load_size=of.resize)
     return _single(open_source(streets, "test", False), "A", scored_fit(of), count)
 

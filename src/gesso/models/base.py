@@ -42,7 +42,7 @@ class Model(ABC):
     submit      is called after each backward pass and each optimizer's step, for devices that only record until then
     """
 
-    config: Recipe
+    recipe: Recipe
     networks: Networks
     optimizers: dict[str, torch.optim.Optimizer]
     used: tuple[str, ...]
@@ -55,7 +55,7 @@ class Model(ABC):
     loss_scales: dict[str, Tensor]
 
     def __init__(self, recipe: Recipe, networks: Networks) -> None:
-        self.config = recipe
+        self.recipe = recipe
         self.networks = networks
         self.teachers = {}
         self.optimizers = {}
@@ -123,7 +123,7 @@ class Model(ABC):
 
     def pieces(self, batch: Batch) -> list[Batch]:
         """The batch in as many equal parts as the recipe has each phase of a step take one after the other."""
-        count = self.config.accumulate
+        count = self.recipe.accumulate
         if count == 1:
             return [batch]
         parts = {role: tensor.chunk(count) for role, tensor in batch.items()}
@@ -136,7 +136,7 @@ class Model(ABC):
         A piece's loss is asked for when the one before has been through its backward pass, so that only one graph is
         in memory. The gradient's norm is clipped to `clip_norm` if not 0.
         """
-        chosen, count = self.optimizers[optimizer], self.config.accumulate
+        chosen, count = self.optimizers[optimizer], self.recipe.accumulate
         chosen.zero_grad(set_to_none=True)
         scale = self.loss_scales.get(optimizer)
         told: list[dict[str, Tensor]] = []

@@ -23,7 +23,7 @@ class Classifier(Model):
     float32, of the classes in the order of the recipe's names.
     """
 
-    config: ClassificationRecipe
+    recipe: ClassificationRecipe
 
     def __init__(self, recipe: ClassificationRecipe, networks: dict[str, nn.Module]) -> None:
         super().__init__(recipe, networks)
@@ -32,7 +32,7 @@ class Classifier(Model):
 
     def normalized(self, images: Tensor) -> Tensor:
         """N×C×H×W in [-1, 1] as the network wants them."""
-        if self.config.data.normalization == "half":
+        if self.recipe.data.normalization == "half":
             return images
         if self._mean.device != images.device:  # once, since a copy to a device waits for it
             self._mean, self._std = self._mean.to(images.device), self._std.to(images.device)

@@ -65,7 +65,7 @@ class CycleGAN(Translator):
     translations = {"AtoB": Translation("A", "B", "G_A"), "BtoA": Translation("B", "A", "G_B")}  # noqa: RUF012
     aligned = False
     discriminator_losses = ("D_A", "D_B")
-    config: CycleGANRecipe
+    recipe: CycleGANRecipe
 
     def __init__(self, recipe: CycleGANRecipe) -> None:
         a, b = recipe.data.channels_a, recipe.data.channels_b
@@ -81,7 +81,7 @@ class CycleGAN(Translator):
         self.pools = {"D_A": ImagePool(recipe.loss.pool_size), "D_B": ImagePool(recipe.loss.pool_size)}
 
     def make_optimizers(self, fused: bool) -> None:
-        n, config = self.networks, self.config.optimizer
+        n, config = self.networks, self.recipe.optimizer
         self.optimizers = {
             "G": adam([n["G_A"], n["G_B"]], config, config.generator_lr, fused),
             "D": adam([n["D_A"], n["D_B"]], config, config.discriminator_lr, fused),
@@ -91,7 +91,7 @@ class CycleGAN(Translator):
         batch, G_A, G_B = self.padded(batch), self.networks["G_A"], self.networks["G_B"]
         fakes = Fakes(self.pieces(batch), self.generate, [G_A, G_B])
         losses: dict[str, Tensor] = {}
-        for phase in self.config.loss.order:
+        for phase in self.recipe.loss.order:
             losses |= self._generator_phase(fakes) if phase == "G" else self._discriminator_phase(batch, fakes, rng)
         self.made = fakes.detached()
         return losses
@@ -103,11 +103,11 @@ class CycleGAN(Translator):
     def _generator_phase(self, fakes: Fakes) -> dict[str, Tensor]:
         with frozen(self.networks["D_A"], self.networks["D_B"]):
             each = (self.generator_losses(piece, *made) for piece, made in fakes.with_graphs())
-            return self.descend("G", each, self.config.optimizer.clip_norm)
+            return self.descend("G", each, self.recipe.optimizer.clip_norm)
 
     def generator_losses(self, piece: Batch, fake_B: Tensor, fake_A: Tensor, *others: Tensor) -> Loss:
         """L(G_A, G_B) of eq. 3 for what `generate` made of a piece: both adversarial losses, cycles, identities."""
-        D_A, D_B, loss = self.networks["D_A"], self.networks["D_B"], self.config.loss
+        D_A, D_B, loss = self.networks["D_A"], self.networks["D_B"], self.recipe.loss
         t = self._translated(piece["A"], piece["B"], fake_B, fake_A)
         losses = {
             "G_A": fooling_loss(loss.gan, D_A(t.fake_B)),
@@ -118,7 +118,7 @@ class CycleGAN(Translator):
         return Loss(torch.stack(list(losses.values())).sum(), losses)
 
     def _translated(self, real_A: Tensor, real_B: Tensor, fake_B: Tensor, fake_A: Tensor) -> Translated:
-        G_A, G_B, loss = self.networks["G_A"], self.networks["G_B"], self.config.loss
+        G_A, G_B, loss = self.networks["G_A"], self.networks["G_B"], self.recipe.loss
         identity = loss.lambda_identity > 0
         # What is translated later are real images of the source: batch norm's running statistics are theirs alone.
         with untracked(G_A, G_B):
@@ -145,15 +145,15 @@ class CycleGAN(Translator):
             }
             return Loss(losses["D_A"] + losses["D_B"], losses)
 
-        return self.descend("D", map(of_piece, self.pieces({**batch, **past})), self.config.optimizer.clip_norm)
+        return self.descend("D", map(of_piece, self.pieces({**batch, **past})), self.recipe.optimizer.clip_norm)
 
     def _judge(self, name: str, real: Tensor, fake: Tensor) -> Tensor:
-        D, loss = self.networks[name], self.config.loss
+        D, loss = self.networks[name], self.recipe.loss
         return (real_loss(loss.gan, D(real)) + fake_loss(loss.gan, D(fake))) * loss.discriminator_factor
 
     def prepare(self, batches: Iterator[Batch]) -> None:
         """Fill the pools with what the untrained generators make (the Gaudi origin's prefill)."""
-        if not self.config.loss.pool_prefill:
+        if not self.recipe.loss.pool_prefill:
             return
         rng = np.random.default_rng(0)  # a pool that is not full draws nothing
         while any(len(pool.images) < pool.size for pool in self.pools.values()):
@@ -177,7 +177,7 @@ class CycleGAN(Translator):
 
     def forward_passes(self) -> dict[str, float]:
         # G: translate, cycle and identity; D: see pix2pix.
-        loss = self.config.loss
+        loss = self.recipe.loss
         G = 3 * (1 + (loss.lambda_identity > 0))
         G_A, G_B = G + 3 * (loss.lambda_b != 0), G + 3 * (loss.lambda_a != 0)
         return {"G_A": G_A, "G_B": G_B, "D_A": 2 + 2 * 3, "D_B": 2 + 2 * 3}

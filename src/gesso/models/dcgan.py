@@ -27,7 +27,7 @@ def gradient_penalty(images: Tensor, judged: Tensor) -> Tensor:
 class DCGAN(Generator):
     """One generator and one discriminator; every option beyond the paper is off in the recipe `dcgan`."""
 
-    config: DCGANRecipe
+    recipe: DCGANRecipe
     gains_from_channels_last = True
     used = ("G",)
     discriminator_losses = ("Loss_D",)
@@ -47,7 +47,7 @@ class DCGAN(Generator):
         initialize(network, "normal", INIT_STD, rng)
 
     def make_optimizers(self, fused: bool) -> None:
-        config = self.config.optimizer
+        config = self.recipe.optimizer
         self.optimizers = {
             "G": _optimizer(self.networks["G"], config, config.generator_lr, fused),
             "D": _optimizer(self.networks["D"], config, config.discriminator_lr, fused),
@@ -61,15 +61,15 @@ class DCGAN(Generator):
         return self._discriminator_phase({"image": real, "fake": fake}, rng) | self._generator_phase(fakes)
 
     def _discriminator_phase(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
-        loss = self.config.loss
+        loss = self.recipe.loss
         # Lazily: one step in r1_every on the average, at so many times the weight. Drawn, so that no count is kept.
         penalised = loss.r1 > 0 and rng.random() < 1 / loss.r1_every
         each = (self._discriminator_loss(piece, penalised) for piece in self.pieces(batch))
-        return self.descend("D", each, self.config.optimizer.clip_norm)
+        return self.descend("D", each, self.recipe.optimizer.clip_norm)
 
     def _discriminator_loss(self, piece: Batch, penalised: bool) -> Loss:
         """Real and fake images in batches of their own, for batch norm; the gradients of both add up."""
-        D, loss = self.networks["D"], self.config.loss
+        D, loss = self.networks["D"], self.recipe.loss
         real = augment(piece["image"], loss.augment)
         if penalised:
             real = real.detach().requires_grad_()
@@ -83,11 +83,11 @@ class DCGAN(Generator):
         D = self.networks["D"]
         with frozen(D):
             each = (self._generator_loss(fake) for _, (fake,) in fakes.with_graphs())
-            return self.descend("G", each, self.config.optimizer.clip_norm)
+            return self.descend("G", each, self.recipe.optimizer.clip_norm)
 
     def _generator_loss(self, fake: Tensor) -> Loss:
-        judged = self.networks["D"](augment(fake, self.config.loss.augment))
-        fooled = fooling_loss(self.config.loss.gan, judged)
+        judged = self.networks["D"](augment(fake, self.recipe.loss.augment))
+        fooled = fooling_loss(self.recipe.loss.gan, judged)
         return Loss(fooled, {"Loss_G": fooled, "D(G(z))_2": _belief(judged)})
 
     def predict(self, batch: Batch, networks: Networks | None = None) -> dict[str, Tensor]:
@@ -95,7 +95,7 @@ class DCGAN(Generator):
         return {"image": (networks or self.networks)["G"](batch["z"])}
 
     def inputs(self) -> dict[str, Tensor]:
-        data = self.config.data
+        data = self.recipe.data
         image = torch.empty(1, data.channels, data.image_size, data.image_size, device="meta")
         return {"G": torch.empty(1, self.latent, device="meta"), "D": image}
 
@@ -105,7 +105,7 @@ class DCGAN(Generator):
 
     @property
     def uncompilable(self) -> str:
-        return "the R1 penalty needs second derivatives, which compiled networks lack" if self.config.loss.r1 else ""
+        return "the R1 penalty needs second derivatives, which compiled networks lack" if self.recipe.loss.r1 else ""
 
 
 def _belief(judged: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ def classification_loss(loss: ClassificationLoss, logits: Tensor, target: Tensor
 class DenseNet(Classifier):
     """One network."""
 
-    config: DenseNetRecipe
+    recipe: DenseNetRecipe
     gains_from_channels_last = True
     used = ("net",)
 
@@ -50,22 +50,22 @@ class DenseNet(Classifier):
         initialize_classifier(network, rng)
 
     def make_optimizers(self, fused: bool) -> None:
-        self.optimizers = {"net": make_optimizer(self.networks["net"], self.config.optimizer, fused)}
+        self.optimizers = {"net": make_optimizer(self.networks["net"], self.recipe.optimizer, fused)}
 
     def train_step(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
         images, labels = batch["image"], batch["label"]
         mixed, target = self._mixed(images, labels, rng)
         pieces = self.pieces({"image": mixed, "target": target, "label": labels})
-        return self.descend("net", map(self._loss, pieces), self.config.optimizer.clip_norm)
+        return self.descend("net", map(self._loss, pieces), self.recipe.optimizer.clip_norm)
 
     def _loss(self, piece: Batch) -> Loss:
         logits: Tensor = self.networks["net"](self.normalized(piece["image"]))
-        loss = classification_loss(self.config.loss, logits, piece["target"])
+        loss = classification_loss(self.recipe.loss, logits, piece["target"])
         right = (logits.detach().argmax(1) == piece["label"]).float().mean()
         return Loss(loss, {"loss": loss, "train_top1": right})
 
     def _mixed(self, images: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        loss = self.config.loss
+        loss = self.recipe.loss
         ways = [(mix, alpha) for mix, alpha in ((mixup, loss.mixup), (cutmix, loss.cutmix)) if alpha]
         if not ways:
             return images, labels
@@ -80,7 +80,7 @@ class DenseNet(Classifier):
         return with_newer_names(weights)
 
     def inputs(self) -> dict[str, Tensor]:
-        data = self.config.data
+        data = self.recipe.data
         return {"net": torch.empty(1, data.channels, data.image_size, data.image_size, device="meta")}
 
     def forward_passes(self) -> dict[str, float]:

@@ -62,13 +62,13 @@ class Student(Translator):
     discriminators: names of the networks that may begin with the teacher's weights.
     """
 
-    config: DistillRecipe
+    recipe: DistillRecipe
     discriminators: tuple[str, ...]
 
     def be_taught(self, teachers: Networks) -> None:
         """Take `teachers`, one for each of `used`, and make the maps."""
         self.teachers = teachers
-        if self.config.distill.lambda_features:
+        if self.recipe.distill.lambda_features:
             for name in self.used:
                 taps = zip(self._generator(name).taps, self._teacher(name).taps, strict=True)
                 maps = {f"{name}_map{i + 1}": nn.Conv2d(s.channels, t.channels, 1) for i, (s, t) in enumerate(taps)}
@@ -90,18 +90,18 @@ class Student(Translator):
     def make_optimizers(self, fused: bool) -> None:
         super().make_optimizers(fused)  # type: ignore[safe-super]
         trained = [self.networks[name] for g in self.used for name in (g, *self._map_names(g))]
-        self.optimizers["G"] = adam(trained, self.config.optimizer, self.config.optimizer.generator_lr, fused)
+        self.optimizers["G"] = adam(trained, self.recipe.optimizer, self.recipe.optimizer.generator_lr, fused)
 
     def made_by(self, asked: nn.Module, images: Tensor) -> Made:
         """What a generator or a teacher makes of `images`, with its inner layers where they have a weight."""
-        if not self.config.distill.lambda_features:
+        if not self.recipe.distill.lambda_features:
             return Made(asked(images), ())
         pictures, *features = asked(images, True)
         return Made(pictures, features)
 
     def lessons(self, name: str, images: Tensor, student: Made) -> dict[str, Tensor]:
         """The two losses of generator `name`, for what it made of `images`, each times its weight."""
-        config = self.config.distill
+        config = self.recipe.distill
         with torch.no_grad():
             teacher = self.made_by(self._teacher(name), images)
         losses = {}
@@ -131,7 +131,7 @@ class Pix2PixDistill(Student, Pix2Pix):
     """pix2pix with a teacher T of its G."""
 
     discriminators = ("D",)
-    config: Pix2PixDistillRecipe
+    recipe: Pix2PixDistillRecipe
 
     def __init__(self, recipe: Pix2PixDistillRecipe) -> None:
         super().__init__(recipe)
@@ -153,7 +153,7 @@ class CycleGANDistill(Student, CycleGAN):
     """CycleGAN with a teacher of each generator: T_A of G_A, T_B of G_B."""
 
     discriminators = ("D_A", "D_B")
-    config: CycleGANDistillRecipe
+    recipe: CycleGANDistillRecipe
 
     def __init__(self, recipe: CycleGANDistillRecipe) -> None:
         super().__init__(recipe)

@@ -14,7 +14,7 @@ class Generator(Model):
     `predict` takes {"z": N×latent} and gives {"image": N×C×S×S} in [-1, 1], S and C as the recipe's data say.
     """
 
-    config: GenerationRecipe
+    recipe: GenerationRecipe
     latent: int
 
     def noise(self, count: int, device: torch.device) -> Tensor:

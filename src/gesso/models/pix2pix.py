@@ -44,7 +44,7 @@ class Pix2Pix(Translator):
     used = ("G",)
     aligned = True
     discriminator_losses = ("D_real", "D_fake")
-    config: Pix2PixRecipe
+    recipe: Pix2PixRecipe
 
     def __init__(self, recipe: Pix2PixRecipe) -> None:
         data = recipe.data
@@ -62,7 +62,7 @@ class Pix2Pix(Translator):
         self.pool = ImagePool(recipe.loss.pool_size)
 
     def make_optimizers(self, fused: bool) -> None:
-        adam_ = self.config.optimizer
+        adam_ = self.recipe.optimizer
         self.optimizers = {
             "G": adam([self.networks["G"]], adam_, adam_.generator_lr, fused),
             "D": adam([self.networks["D"]], adam_, adam_.discriminator_lr, fused),
@@ -72,7 +72,7 @@ class Pix2Pix(Translator):
         batch, G = self.padded(batch), self.networks["G"]
         fakes = Fakes(self.pieces(batch), self.generate, [G])
         losses: dict[str, Tensor] = {}
-        for phase in self.config.loss.order:
+        for phase in self.recipe.loss.order:
             losses |= self._discriminator_phase(batch, fakes, rng) if phase == "D" else self._generator_phase(fakes)
         self.made = fakes.detached()
         return losses
@@ -84,22 +84,22 @@ class Pix2Pix(Translator):
     def _generator_phase(self, fakes: Fakes) -> dict[str, Tensor]:
         with frozen(self.networks["D"]):
             each = (self.generator_losses(piece, *made) for piece, made in fakes.with_graphs())
-            return self.descend("G", each, self.config.optimizer.clip_norm)
+            return self.descend("G", each, self.recipe.optimizer.clip_norm)
 
     def generator_losses(self, piece: Batch, fake: Tensor, *others: Tensor) -> Loss:
         """What the generator pays for what `generate` made of a piece."""
         judged = self.networks["D"](torch.cat([piece[self.source], fake], 1))
-        found = generator_loss(self.config.loss, judged, fake, piece[self.target])
+        found = generator_loss(self.recipe.loss, judged, fake, piece[self.target])
         return Loss(found.total, {"G_GAN": found.G_GAN, "G_L1": found.G_L1})
 
     def _discriminator_phase(self, batch: Batch, fakes: Fakes, rng: np.random.Generator) -> dict[str, Tensor]:
         (fake,) = fakes.detached()
         past = self.pool.exchange(torch.cat([batch[self.source], fake], 1), rng)
         each = map(self._discriminator_loss, self.pieces({**batch, "past": past}))
-        return self.descend("D", each, self.config.optimizer.clip_norm)
+        return self.descend("D", each, self.recipe.optimizer.clip_norm)
 
     def _discriminator_loss(self, piece: Batch) -> Loss:
-        D, loss = self.networks["D"], self.config.loss
+        D, loss = self.networks["D"], self.recipe.loss
         D_fake = fake_loss(loss.gan, D(piece["past"]))
         D_real = real_loss(loss.gan, D(torch.cat([piece[self.source], piece[self.target]], 1)))
         return Loss((D_real + D_fake) * loss.discriminator_factor, {"D_real": D_real, "D_fake": D_fake})

@@ -30,18 +30,18 @@ class Translator(Model):
     `used` names the generators; every other network judges.
     """
 
-    config: TranslationRecipe
+    recipe: TranslationRecipe
     translations: dict[str, Translation]
     aligned: bool
 
     @property
     def mode(self) -> str:
-        return self.config.generator.test_mode
+        return self.recipe.generator.test_mode
 
     @property
     def uncompilable(self) -> str:
         uncropped = "uncropped pictures have many sizes, and each would be compiled anew"
-        return "" if self.config.data.cropped else uncropped
+        return "" if self.recipe.data.cropped else uncropped
 
     def chosen(self, direction: Direction | None) -> dict[str, Translation]:
         """Its translation `direction`, or for None every one, the first being the usual. UsageError where it was not
@@ -50,15 +50,15 @@ class Translator(Model):
             return dict(self.translations)
         if direction not in self.translations:
             trained = " and ".join(self.translations)
-            raise UsageError(f"--direction {direction}: this {self.config.model} was trained {trained} only")
+            raise UsageError(f"--direction {direction}: this {self.recipe.model} was trained {trained} only")
         return {direction: self.translations[direction]}
 
     def initialize_network(self, name: str, network: nn.Module, rng: torch.Generator) -> None:
-        config = self.config.generator if name in self.used else self.config.discriminator
+        config = self.recipe.generator if name in self.used else self.recipe.discriminator
         initialize(network, config.init, config.init_gain, rng)
 
     def inputs(self) -> dict[str, Tensor]:
-        side = self.config.data.crop_size
+        side = self.recipe.data.crop_size
         sizes = {
             name: next(parameter.shape[1] for parameter in network.parameters() if parameter.dim() == 4)
             for name, network in self.networks.items()

@@ -25,4 +25,4 @@ JUDGES: dict[Kind, Callable[[Any, str, Say], Judge]] = {
 def open_judge(model: Model, split: str, say: Say) -> Judge:
     """The judge of `model` on `split`: train, val or test, WATCH while training or REPORT at the end. DataError where
     there is none."""
-    return JUDGES[model.config.kind](model, split, say)
+    return JUDGES[model.recipe.kind](model, split, say)

@@ -33,10 +33,10 @@ LARGEST_MATRIX = 100
 
 
 def open_classification_judge(model: Classifier, split: str, say: Say) -> "ClassificationJudge":
-    data = model.config.data
+    data = model.recipe.data
     wanted = split_to_score(
         split,
-        model.config,
+        model.recipe,
         class_splits(data),
         say,
         watch=(data.evaluate_split,),
@@ -66,7 +66,7 @@ class ClassificationJudge(Judge):
         self._store = store
         self._source: ClassSource = store.source  # type: ignore[assignment]
         # Shards without a list of classes know only as many as occur in them.
-        self._names = model.config.data.names or self._source.classes
+        self._names = model.recipe.data.names or self._source.classes
         self.scored = {"top1": True, "top5": True, "loss": False}
         self.preferred = "top1"
         self._matrix: Tensor | None = None
@@ -79,12 +79,12 @@ class ClassificationJudge(Judge):
         progress: Progress = silent,
         shard: Shard = WHOLE,
     ) -> list[Row]:
-        data, count, classes = self.model.config.data, self._store.source.counts[ROLE], self.model.classes
+        data, count, classes = self.model.recipe.data, self._store.source.counts[ROLE], self.model.classes
         among, share = (1, min(5, classes)), shard.of(count)
         right = torch.zeros(2, dtype=torch.int64)
         matrix = torch.zeros(classes, classes, dtype=torch.int64)
         loss = 0.0
-        fits = room(batch_size, self.model.config, data.image_size)
+        fits = room(batch_size, self.model.recipe, data.image_size)
         for images in read_images(self._store, (ROLE,), share, fits, data.workers):
             labels = torch.tensor([self._source.class_of(i) for i in images.indices])
             logits = self._logits(images.on(device, ROLE), networks)
@@ -123,7 +123,7 @@ class ClassificationJudge(Judge):
         return {"classes": classes, **({"confusion": self._matrix.tolist()} if small else {})}
 
     def protocol(self) -> list[str]:
-        source, data = self._store.source, self.model.config.data
+        source, data = self._store.source, self.model.recipe.data
         return [
             f"data: {source.name}, {told(source.split, data.train_split)}, {source.counts[ROLE]} images, "
             f"{self.model.classes} classes",
@@ -136,7 +136,7 @@ class ClassificationJudge(Judge):
 
     def sheet(self, device: torch.device, images: int, networks: Networks | None = None) -> np.ndarray:
         """images×images pictures, the likeliest class under each: green where it is right, red where not."""
-        side = self.model.config.data.image_size
+        side = self.model.recipe.data.image_size
         chosen = spread(self._store.source.counts[ROLE], images * images)
         cell = side + CAPTION + GAP
         rows = -(-len(chosen) // images)

@@ -43,11 +43,11 @@ SHOWN = 64
 
 
 def open_generation_judge(model: Generator, split: str, say: Say) -> "GenerationJudge":
-    data, evaluation = model.config.data, model.config.evaluation
+    data, evaluation = model.recipe.data, model.recipe.evaluation
     features, unscored = _inception(evaluation)  # asked for before images are read, which can take long
     if unscored and split == WATCH:
         say(f"not scored: {unscored}")
-    name = split_to_score(split, model.config, image_splits(data), say)
+    name = split_to_score(split, model.recipe, image_splits(data), say)
     source = open_images(data, name)
     available = source.counts[ROLE]
     made = evaluation.images or (min(available, MOST_OF_TRAINING) if name == "train" else available)
@@ -84,7 +84,7 @@ def _read(model: Generator, source: Source, most: int, say: Say) -> Store:
     """At most `most` images of `source`, spread over it; the others are not read."""
     chosen = Picked(source, spread(source.counts[ROLE], most))
     with Bar(f"reading {source.split}", len(chosen.units)) as bar:
-        return open_store(chosen, real_fit(model.config.data), model.config.data, say, bar.update)
+        return open_store(chosen, real_fit(model.recipe.data), model.recipe.data, say, bar.update)
 
 
 class GenerationJudge(Judge):
@@ -107,7 +107,7 @@ class GenerationJudge(Judge):
         self.split = store.source.split
         self._store, self._train, self._features, self._say = store, train, features, say
         self._made, self._unscored = made, unscored
-        self._metrics = tuple(dict.fromkeys(model.config.evaluation.metrics)) if features else ()
+        self._metrics = tuple(dict.fromkeys(model.recipe.evaluation.metrics)) if features else ()
         self.scored = {name: DISTRIBUTION[name].higher_is_better for name in self._metrics}
         self.preferred = self._metrics[0] if self._metrics else None
         self._keep = kept(self._metrics)
@@ -153,7 +153,7 @@ class GenerationJudge(Judge):
 
     def _statistics(self, store: Store, features: Features) -> Gathered:
         """Of all images of `store`, remembered from one time to the next."""
-        data = self.model.config.data
+        data = self.model.recipe.data
         key = fingerprint(store.source, repr(real_fit(data)))
         images = read_images(store, (ROLE,), range(store.source.counts[ROLE]), workers=data.workers)
         batches = (batch.on(CPU, ROLE) for batch in images)
@@ -165,8 +165,8 @@ class GenerationJudge(Judge):
         """The images of `indices` in batches, each the same for the same weights: those of `gesso sample --seed`
         SEED."""
         networks = networks or self.model.networks
-        side = self.model.config.data.image_size
-        most = room(batch_size, self.model.config, side).of(side, side)
+        side = self.model.recipe.data.image_size
+        most = room(batch_size, self.model.recipe, side).of(side, side)
         for start in range(0, len(indices), most):
             noise = latents(SEED, indices[start : start + most], self.model.latent)
             with using({name: networks[name] for name in self.model.used}, self.model.mode):
@@ -174,7 +174,7 @@ class GenerationJudge(Judge):
             yield images.float()
 
     def protocol(self) -> list[str]:
-        data, source = self.model.config.data, self._store.source
+        data, source = self.model.recipe.data, self._store.source
         if not self._features:
             reason = f": {self._unscored}" if self._unscored else ""
             return [f"data: {source.name}, {told(source.split)}", f"nothing was scored{reason}"]
@@ -194,7 +194,7 @@ class GenerationJudge(Judge):
             wanted=self._metrics,
         ).splitlines()
         if not self._train:
-            most = f" (at most {MOST_OF_TRAINING} of them)" if not self.model.config.evaluation.images else ""
+            most = f" (at most {MOST_OF_TRAINING} of them)" if not self.model.recipe.evaluation.images else ""
             return [*lines, f"scored on the training images themselves{most}: images that repeat them score well"]
         others = self._train.source.counts[ROLE]
         mark = f"{BASELINE}: {others} images of the training split in place of the made ones"

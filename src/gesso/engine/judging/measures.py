@@ -84,14 +84,14 @@ class Loaded(Generic[T]):
 def open_measures(model: Translator, store: Store, say: Say) -> Measures:
     """The scores that the recipe's evaluation asks for, on the split of `store`. Paired scores of a split without pairs
     are left out; any other that cannot be had is a UsageError or DataError."""
-    wanted = set(model.config.evaluation.metrics)
+    wanted = set(model.recipe.evaluation.metrics)
     distances: list[str] = [name for name in DISTRIBUTION if name in wanted]
     measures: Measures = {direction: [] for direction in model.translations}
     if "paired" in wanted and store.source.paired:
         for found in measures.values():
             found.append(paired())
     if distances:
-        inception: Loaded[Features] = Loaded(lambda device: load_inception(model.config.evaluation.inception, device))
+        inception: Loaded[Features] = Loaded(lambda device: load_inception(model.recipe.evaluation.inception, device))
         for direction, translation in model.translations.items():
             measures[direction].append(distribution(model, translation, store, distances, inception, say))
     if "LPIPS" in wanted:
@@ -122,7 +122,7 @@ def distribution(
 ) -> Measure:
     """All answers against all real images of the target domain, whether or not they are pairs. The mean target, one
     image over and over, has no distribution."""
-    data, source, role = model.config.data, store.source, translation.target
+    data, source, role = model.recipe.data, store.source, translation.target
     made, real = source.counts[translation.source], source.counts[role]
     enough_images(wanted, min(made, real), f"{source.name}, split {source.split}")
     keep = kept(wanted)
@@ -155,7 +155,7 @@ def distribution(
 
 
 def perceptual(model: Translator, store: Store) -> Measure:
-    path = Path(model.config.evaluation.lpips).expanduser()
+    path = Path(model.recipe.evaluation.lpips).expanduser()
     distance = Loaded(lambda device: Perceptual(path, device))
     for role in sorted({translation.target for translation in model.translations.values()}):
         image = images_of(store, role, [0], CPU)
@@ -170,7 +170,7 @@ def perceptual(model: Translator, store: Store) -> Measure:
 
 def cityscapes(model: Translator, role: str, store: Store, say: Say) -> Measure:
     """Photo → label: the drawn label map against the true one."""
-    data, classes = model.config.data, model.config.evaluation.classes
+    data, classes = model.recipe.data, model.recipe.evaluation.classes
     convention = CONVENTIONS[classes]
     truth = open_labels(store.source, role, LabelFit(classes, data.preprocess, data.crop_size), data, say)
     kind = {
@@ -192,9 +192,9 @@ def cityscapes(model: Translator, role: str, store: Store, say: Say) -> Measure:
 
 def segmenter(model: Translator, role: str, store: Store, say: Say) -> Measure:
     """Label → photo, the FCN-score: what a segmenter sees in the photo against what it was drawn from."""
-    path = Path(model.config.evaluation.segmenter).expanduser()
+    path = Path(model.recipe.evaluation.segmenter).expanduser()
     network = Loaded(lambda device: load_segmenter(path, device))
-    truth = open_labels(store.source, role, LabelFit(SEGMENTED), model.config.data, say)
+    truth = open_labels(store.source, role, LabelFit(SEGMENTED), model.recipe.data, say)
     height, width = truth(0).shape
     network.network(torch.zeros(1, 3, height, width), (height, width))  # a network of another kind says so now
     with path.open("rb") as file:
@@ -228,7 +228,7 @@ def enough_images(wanted: Collection[str], count: int, where: str) -> None:
 
 def _direction(model: Translator, name: str, store: Store, *, drawn: bool) -> tuple[str, Translation]:
     """The direction whose target (drawn) or source is the labels' domain. UsageError where the model has none."""
-    labels = model.config.evaluation.labels
+    labels = model.recipe.evaluation.labels
     _need_pairs(name, store)
     for direction, translation in model.translations.items():
         if (translation.target if drawn else translation.source) == labels:

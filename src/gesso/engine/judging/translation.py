@@ -34,8 +34,8 @@ GALLERY_IMAGES = 12
 
 
 def open_translation_judge(model: Translator, split: str, say: Say) -> "TranslationJudge":
-    data = model.config.data
-    name = split_to_score(split, model.config, existing_splits(data), say)
+    data = model.recipe.data
+    name = split_to_score(split, model.recipe, existing_splits(data), say)
     source = open_source(data, name, not model.aligned)
     with Bar(f"reading {name}", len(source.units)) as bar:
         store = open_store(source, evaluation_fit(data), data, say, bar.update)
@@ -99,7 +99,7 @@ class TranslationJudge(Judge):
         return rows
 
     def _room(self, batch_size: int = 0) -> Room:
-        return room(batch_size, self.model.config, self.model.config.data.crop_size)
+        return room(batch_size, self.model.recipe, self.model.recipe.data.crop_size)
 
     def _scored(
         self,
@@ -121,8 +121,8 @@ class TranslationJudge(Judge):
         share = shard.of(self.store.source.counts[translation.source])
         scorers = {method: [measure.make(device, share.start) for measure in each] for method, each in measures.items()}
         roles = (translation.source, translation.target) if pairs else (translation.source,)
-        channels = {"A": self.model.config.data.channels_a, "B": self.model.config.data.channels_b}
-        for images in read_images(self.store, roles, share, fits, self.model.config.data.workers):
+        channels = {"A": self.model.recipe.data.channels_a, "B": self.model.recipe.data.channels_b}
+        for images in read_images(self.store, roles, share, fits, self.model.recipe.data.workers):
             source = images.on(device, translation.source)
             with using(networks or self.model.networks, self.model.mode):
                 made = self.model.translate({translation.source: source}, networks)[f"fake_{translation.target}"]
@@ -146,7 +146,7 @@ class TranslationJudge(Judge):
         return {"segmentation": self._details} if self._details else {}
 
     def protocol(self) -> list[str]:
-        source, data = self.store.source, self.model.config.data
+        source, data = self.store.source, self.model.recipe.data
         counts = ", ".join(f"{n} {role}" for role, n in sorted(source.counts.items()))
         mode = {
             "eval": "eval mode (no dropout, running statistics)",
@@ -218,10 +218,10 @@ class TranslationJudge(Judge):
 
     def _mean_target(self, translation: Translation, device: torch.device, shard: Shard) -> Tensor:
         """The mean of the targets, 1×C×H×W; at crop_size×crop_size where they differ in size."""
-        role, side = translation.target, self.model.config.data.crop_size
+        role, side = translation.target, self.model.recipe.data.crop_size
         count = self.store.source.counts[role]
         sums: dict[tuple[int, int], Tensor] = {}  # by size, because a sum is resized as the images would be
-        for images in read_images(self.store, (role,), shard.of(count), self._room(), self.model.config.data.workers):
+        for images in read_images(self.store, (role,), shard.of(count), self._room(), self.model.recipe.data.workers):
             targets = images.on(device, role)
             size = (targets.shape[2], targets.shape[3])
             sums[size] = sums.get(size, torch.zeros((), device=device)) + targets.sum(0, keepdim=True) / count
