@@ -182,6 +182,12 @@ def test_a_dcgan_draws_what_it_drew_there_and_goes_back_unchanged(gesso: Gesso, 
     assert same_numbers(network_of(tmp_path / "run", "D"), D, torch.rand(3, 1, 64, 64))
 
 
+def test_a_dcgan_that_is_not_the_network_that_was_named_is_refused(gesso: Gesso, tmp_path: Path) -> None:
+    file = saved(tmp_path / "net.pth", settled(TheirDiscriminator(6, 1), 2))
+    said = gesso("import", f"G={file}", "--from", "dcgan-example", "-o", tmp_path / "run")
+    refused(said, "G=.*net.pth: holds the example's D; give it as that")
+
+
 @pytest.mark.parametrize(
     ("program", "state", "reason"),
     [

@@ -17,6 +17,8 @@ from gesso.networks.dcgan import IMAGE_SIZES, TOP
 from gesso.recipes.dcgan import dcgan
 
 NETWORKS = ("G", "D")
+NO_NAME = re.compile("(?!)")
+"""What finds a network in no file's name."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,12 @@ class _Found:
 def import_dcgan(files: tuple[str, ...], options: Options) -> Imported:
     """The generator, and the discriminator if given, as a dcgan run."""
     no_use("dcgan-example", options, "direction", "dropout", "padding", "blocks", "classes")
-    named = [path for _, path in given(files, NETWORKS, re.compile("([GD])"))]
-    states = {path: read_state(path) for path in named}
-    paths = unique([("G" if "main.1.weight" in states[path] else "D", path) for path in named])
+    named = given(files, NETWORKS, NO_NAME)
+    states = {path: read_state(path) for _, path in named}
+    is_in = {path: "G" if "main.1.weight" in state else "D" for path, state in states.items()}
+    if wrong := next(((network, path) for network, path in named if network and network != is_in[path]), None):
+        raise UsageError(f"{wrong[0]}={wrong[1]}: holds the example's {is_in[wrong[1]]}; give it as that")
+    paths = unique([(is_in[path], path) for _, path in named])
     found = {name: _found(path, states[path], name) for name, path in paths.items()}
     if "G" not in found:
         raise UsageError(f"{files[0]}: a discriminator alone; give its generator too")

@@ -56,7 +56,7 @@ def find_jobs(inputs: Path, out: Path, suffix: str, existing: str) -> tuple[list
         raise UsageError(f"--out {out}: {own} is one of the pictures to translate; name another folder")
     there = [job for job in jobs if job.target.exists()]
     if there and existing == "refuse":
-        others = f" and {len(there) - 1} others are" if len(there) > 1 else " is"
+        others = f" and {len(there) - 1} more are" if len(there) > 1 else " is"
         raise UsageError(
             f"{there[0].target}{others} there already; use --existing skip, --existing replace or another --out"
         )
