@@ -259,12 +259,17 @@ def test_a_generator_that_makes_one_colour_is_noticed(
     assert "nothing but one colour for 5 steps" in faults(monkeypatch, toy("dcgan", pairs), tmp_path)
 
 
-def test_one_colour_need_not_be_grey(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("specks", [0, 2])
+def test_one_colour_may_be_any_and_have_specks(
+    specks: int, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(guarding, "FLAT_STEPS", 5)
     watch = Guard.watch
 
     def watched(self: Guard, losses: dict[str, Tensor]) -> None:
-        self._model.made = [torch.tensor([-1.0, -1.0, 1.0])[None, :, None, None].expand(2, 3, 8, 8)]
+        made = torch.tensor([-1.0, -1.0, 1.0])[None, :, None, None].repeat(2, 1, 32, 32)
+        made[0, 0, 0, :specks] = 1
+        self._model.made = [made]
         watch(self, losses)
 
     monkeypatch.setattr(Guard, "watch", watched)
@@ -299,6 +304,13 @@ def test_a_loss_that_is_not_finite_or_far_outside_its_range_is_noticed(
     told_of = faults(monkeypatch, toy("pix2pix", pairs), tmp_path)
     assert "G_L1" in told_of
     assert told in told_of
+
+
+def test_a_run_that_is_lost_from_its_second_step_on_is_noticed(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told_losses(monkeypatch, lambda step: 1e4 if step else 1)
+    assert "1000 times the first" in faults(monkeypatch, toy("pix2pix", pairs), tmp_path)
 
 
 def test_a_loss_that_explodes_over_several_steps_is_noticed(

@@ -40,13 +40,17 @@ SETTLING = 50
 FAR = 100.0
 """So many times the highest value of late is outside the range, for gradients and losses alike. In 300 healthy steps of
 each of the four demos nothing came above 1.8 times that (benchmarks/guard.py)."""
+EARLY = 1000.0
+"""Until a range is known, a loss may be so many times the largest of the first step, whose weights nothing has spoilt
+yet; or of 1."""
 FADING, RISING = 0.5 ** (1 / 1000), 1.1
 """The highest value fades by half in 1000 steps. Once a range is known it rises by a tenth a step at most: else it
 would follow a loss that grows tenfold with each step, which is far outside after the second."""
 ZERO, ZERO_STEPS = 1e-6, 200
 """A discriminator whose losses are all below this, for so many steps, has nothing left to teach."""
 FLAT, FLAT_STEPS = 0.008, 50
-"""Pictures in [-1, 1] whose standard deviation is below one grey level of 255, for so many steps, are one colour."""
+"""Pictures in [-1, 1] whose mean deviation is below one grey level of 255, for so many steps, are one colour. Not the
+standard deviation: a dozen specks in a black picture make that large."""
 RECENT = 100
 """Steps among which discarded ones are counted."""
 DISCARDED, OVERFLOWED = 1.0, 2.0
@@ -75,6 +79,8 @@ class Memory:
 
     highest: dict[str, float] = field(default_factory=dict)
     """Of each loss, the highest absolute value of late."""
+    first: float = 0.0
+    """The largest of the first step's."""
     steps: int = 0
     discarded: list[int] = field(default_factory=list)
     """Numbers of the newest steps of which a part was discarded."""
@@ -131,7 +137,7 @@ class Guard:
         if not self._limits.enabled:
             return
         self._count += 1
-        made = [images.float().std((0, 2, 3)).max() for images in self._model.made]  # a colour differs by channel
+        made = [_spread(images) for images in self._model.made]
         spread = torch.stack(made).min() if made else torch.full((), math.inf, device=self._device)
         parts = [value for part in self._parts.values() for value in part]
         values = torch.stack([*parts, *(loss.float() for loss in losses.values()), spread])
@@ -186,14 +192,17 @@ class Guard:
             self._notes.append(f"guard: a step was discarded, {why} ({len(memory.discarded)} of the last {RECENT})")
             if len(memory.discarded) > self._limits.discards:
                 return Fault(f"{len(memory.discarded)} of the last {RECENT} steps had to be discarded; {why}")
+        if memory.steps == 1:
+            memory.first = max((abs(loss) for loss in losses.values() if math.isfinite(loss)), default=0.0)
+        settled = memory.steps > SETTLING
         for name, loss in losses.items():
             highest = memory.highest.get(name, 0.0)
-            settled = memory.steps > SETTLING
-            if math.isfinite(loss) and not (settled and abs(loss) > FAR * max(highest, ZERO)):
+            times, usual, what = (FAR, highest, "highest of late") if settled else (EARLY, memory.first, "first")
+            if math.isfinite(loss) and abs(loss) <= times * max(usual, ZERO if settled else 1.0):
                 known = min(abs(loss), RISING * max(highest, ZERO)) if settled else abs(loss)
                 memory.highest[name] = max(highest * FADING, known)
             elif not any(flags.values()) or self._spoiled():
-                far = f", {FAR:.0f} times the highest of late, {highest:.3g}" if math.isfinite(loss) else ""
+                far = f", {times:.0f} times the {what}, {usual:.3g}" if math.isfinite(loss) else ""
                 return Fault(f"{name} is {loss:.3g}{far}")
         judged = [abs(losses[name]) for name in self._model.discriminator_losses]
         memory.zero = memory.zero + 1 if judged and max(judged) < ZERO else 0
@@ -230,6 +239,13 @@ class Guard:
         for name, scale in state.get("scales", {}).items():
             self._scales[name].load_state_dict(scale)
         self._ahead, self._copied = [], []
+
+
+def _spread(images: Tensor) -> Tensor:
+    """How far samples of N×C×H×W lie from the mean of their channel, on average, in the channel that varies most: a
+    colour differs by channel."""
+    samples = images.float()
+    return (samples - samples.mean((0, 2, 3), keepdim=True)).abs().mean((0, 2, 3)).max()
 
 
 def _tensors(held: Any) -> Iterator[Tensor]:
