@@ -129,13 +129,14 @@ def test_another_recipe_in_the_folder_is_refused(pairs: Path, tmp_path: Path) ->
         train(dataclasses.replace(recipe, batch_size=1), runs=tmp_path, name="run")
 
 
-def test_overwrite_moves_the_old_run_aside(pairs: Path, tmp_path: Path) -> None:
+def test_overwrite_moves_the_old_run_aside(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = toy("pix2pix", pairs, epochs=0.5)
     train(recipe, runs=tmp_path, name="run")
     before = weights(tmp_path / "run")
     train(dataclasses.replace(recipe, seed=3), runs=tmp_path, name="run", overwrite=True)
     kept = weights(tmp_path / "run.old-1")
     assert all(torch.equal(before[key], kept[key]) for key in before)
+    assert f"the run that was {tmp_path / 'run'} is now {tmp_path / 'run.old-1'}" in capsys.readouterr().err
 
 
 def test_flipped_byte_is_found_and_the_checkpoint_before_used(
@@ -191,22 +192,32 @@ def test_a_training_that_is_refused_when_all_is_open_leaves_no_folder(
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_a_training_that_is_refused_gives_the_name_back_to_the_run_that_was_moved_aside(
-    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("end", [UsageError("as a picture that cannot be read"), KeyboardInterrupt()])
+@pytest.mark.parametrize("place", ["gesso.models.pix2pix.Pix2Pix.prepare", "gesso.engine.runs.write_atomically"])
+def test_a_training_that_does_not_begin_gives_the_name_back_to_the_run_that_was_moved_aside(
+    end: BaseException, place: str, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = toy("pix2pix", pairs, epochs=0.25)
     train(recipe, runs=tmp_path, name="run")
     before = weights(tmp_path / "run")
 
     def refuse(*_: object) -> None:
-        raise UsageError("as a picture that cannot be read")
+        raise end
 
-    monkeypatch.setattr(Pix2Pix, "prepare", refuse)
-    with pytest.raises(UsageError, match="as a picture"):
+    monkeypatch.setattr(place, refuse)
+    with pytest.raises(type(end)):
         train(dataclasses.replace(recipe, seed=3), runs=tmp_path, name="run", overwrite=True)
     kept = weights(tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("run")] == ["run"]
     assert all(torch.equal(before[key], kept[key]) for key in before)
+
+
+def test_a_run_that_has_no_checkpoint_is_not_moved_aside(pairs: Path, tmp_path: Path) -> None:
+    recipe = toy("pix2pix", pairs, epochs=0.25)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.json").write_text(recipe.to_json())
+    assert train(dataclasses.replace(recipe, seed=3), runs=tmp_path, name="run", overwrite=True).finished
+    assert not (tmp_path / "run.old-1").exists()
 
 
 def test_a_run_that_the_new_one_begins_with_is_not_moved_aside(pairs: Path, tmp_path: Path) -> None:

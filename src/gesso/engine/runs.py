@@ -68,8 +68,8 @@ def open_run(path: Path, recipe: Recipe, *, overwrite: bool) -> Opened:
 
     The same recipe as the folder's resumes it. Another one is refused with the flags that differ, unless
     `overwrite`: then the old run is moved aside to `path.old-N`, not deleted. A run that never came to its
-    first checkpoint, because a file or a flag was wrong, takes the mended recipe. DataError where the data set has
-    other classes than when the run was begun.
+    first checkpoint, because a file or a flag was wrong, takes the mended recipe and is moved nowhere. DataError where
+    the data set has other classes than when the run was begun. Whatever is raised, the disk is as it was before.
     """
     new, aside = not path.exists(), None
     with disk_errors(path):
@@ -81,10 +81,11 @@ def open_run(path: Path, recipe: Recipe, *, overwrite: bool) -> Opened:
         raise UsageError(f"{path} holds other files and is not a run; name another run with --name")
     lock = lock_run(path)
     try:
-        if (path / RECIPE).exists() and overwrite:
+        if overwrite and list_checkpoints(path):
             lock.release()
-            aside = _free_name(path)
-            path.rename(aside)
+            free = _free_name(path)
+            path.rename(free)
+            aside = free
             lock = lock_run(path)
         elif list_checkpoints(path):
             before = read_recipe(path)
@@ -106,6 +107,7 @@ def open_run(path: Path, recipe: Recipe, *, overwrite: bool) -> Opened:
         write_atomically(path / RECIPE, recipe.to_json())
     except BaseException:
         lock.release()
+        Opened(path, lock, new, aside).withdraw()
         raise
     return Opened(path, lock, new, aside)
 

@@ -38,7 +38,6 @@ from gesso.engine.session import Session, best_score, open_session
 from gesso.engine.sheets import write_sheet
 from gesso.engine.teaching import adopted
 from gesso.engine.track import Meter, check_trackers, line_due
-from gesso.errors import GessoError
 from gesso.processes import joined
 from gesso.progress import say
 from gesso.recipe import DistillRecipe, Recipe
@@ -79,10 +78,12 @@ def train(recipe: Recipe, *, runs: Path | str = "runs", name: str = "", overwrit
             with ExitStack() as opening:  # what was opened is closed before the folder goes
                 session = open_session(recipe, run, world, opening)
                 closing.push(opening.pop_all())
-        except GessoError:
+        except BaseException:  # an interrupt too
             if opened:  # nothing was trained
                 opened.withdraw()
             raise
+        if opened and opened.aside:
+            say(f"the run that was {run} is now {opened.aside}")
         with _stop_on_signals() as stop:
             finished = _loop(session, stop)
         rows = _end(session, finished)
