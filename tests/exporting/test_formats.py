@@ -1,6 +1,8 @@
 """The formats besides ONNX: what their files say and give. Their own check has compared them with torch."""
 
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -62,3 +64,21 @@ def test_openvino_has_two_files_that_say_what_they_are(
     (expected,) = onnxruntime.InferenceSession(exported["dcgan"]).run(["made"], {"z": z})
     made = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({"z": z})["made"]
     assert np.abs(made - expected).max() <= 1e-3
+
+
+TELEMETRY = """
+import sys
+from gesso.exporting.exporters import needed
+{before}
+needed("openvino")
+import openvino.tools.ovc.convert_impl  # which the converter first loads as it converts
+print(*(name for name, module in sys.modules.items() if module and name.startswith("openvino_telemetry.")))
+"""
+
+
+@pytest.mark.parametrize("before", ["", "import openvino_telemetry"], ids=["gesso's", "the user's"])
+def test_openvino_sends_nothing_unless_its_sender_was_there_before(before: str) -> None:
+    pytest.importorskip("openvino", reason="needs pip install 'gesso[export]'")
+    command = [sys.executable, "-c", TELEMETRY.format(before=before)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert bool(done.stdout.split()) == bool(before)

@@ -5,18 +5,22 @@ import io
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from gesso.errors import DiskError, UsageError
-from gesso.runtime import onnxruntime
+from gesso.runtime import onnxruntime, openvino
+
+LOADERS: dict[str, Callable[[], Any]] = {"onnxruntime": onnxruntime, "openvino": openvino}
+"""Of the modules that gesso loads without their telemetry."""
 
 
 def needed(*modules: str) -> None:
     """UsageError where one of `modules` is not installed."""
     for module in modules:
         try:
-            onnxruntime() if module == "onnxruntime" else __import__(module)
+            LOADERS[module]() if module in LOADERS else __import__(module)
         except ImportError:
             raise UsageError(f"this format needs {module}: pip install 'gesso[export]'") from None
 

@@ -20,6 +20,7 @@ from gesso.exporting.placing import places
 from gesso.exporting.scoring import Built
 from gesso.exporting.source import Options, Source
 from gesso.files import write_all
+from gesso.runtime import openvino
 
 
 def export_openvino(source: Source, out: Path, options: Options) -> list[Path]:
@@ -35,17 +36,16 @@ def export_openvino(source: Source, out: Path, options: Options) -> list[Path]:
 
 
 def _build(model: Any, graph: Graph) -> Built:
-    import openvino
-
+    runtime = openvino()
     with scratch() as folder:
         file, xml = folder / "model.onnx", folder / "model.xml"
         file.write_bytes(model.SerializeToString())
         with quiet():
-            network: Any = openvino.convert_model(file)
+            network = runtime.convert_model(file)
         for key, value in graph.about.texts().items():
             network.set_rt_info(value, ["gesso", key.removeprefix(PREFIX)])
         try:
-            openvino.save_model(network, xml, compress_to_fp16=graph.about.precision == "fp16")
+            runtime.save_model(network, xml, compress_to_fp16=graph.about.precision == "fp16")
         except RuntimeError as error:  # all that it says of a full disk
             if "iostream" not in str(error):
                 raise
@@ -56,10 +56,8 @@ def _build(model: Any, graph: Graph) -> Built:
 
 def _runner(xml: Path, graph: Graph) -> Run:
     """Runs the model at `xml`, which may go away, on the CPU, in the precision of its weights."""
-    import openvino
-
     settings = {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_MMAP": "NO"}
-    compiled: Any = openvino.Core().compile_model(xml, "CPU", settings)
+    compiled = openvino().Core().compile_model(xml, "CPU", settings)
 
     def run(inputs: np.ndarray) -> np.ndarray:
         made: np.ndarray = compiled({graph.names[0]: inputs})[graph.names[1 + graph.compared]]
