@@ -13,6 +13,7 @@ from gesso.data.images import write_image
 from gesso.engine import checkpoint
 from gesso.errors import CheckpointError, DiskError, UsageError
 from gesso.predicting import folder
+from gesso.predicting.jobs import chosen_suffix
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,35 @@ def test_places_and_names_are_kept(resnet: Path, tmp_path: Path) -> None:
     (tmp_path / "in" / "notes.txt").write_text("no picture")
     translate(resnet, tmp_path / "in", tmp_path / "out")
     assert list(results(tmp_path / "out")) == ["b.png", "deep/d.png", "deep/er/c.png", "ünï code/e f.png"]
+
+
+def test_the_result_of_one_picture_may_be_a_file(resnet: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", picture(8, 8))
+    translate(resnet, tmp_path / "a.png", tmp_path / "new" / "made.jpg")
+    assert list(results(tmp_path / "new")) == ["made.jpg"]
+    with pytest.raises(UsageError, match=r"made\.jpg is there already"):
+        translate(resnet, tmp_path / "a.png", tmp_path / "new" / "made.jpg")
+
+
+def test_a_folder_that_is_called_like_a_picture_is_a_folder(resnet: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", picture(8, 8))
+    (tmp_path / "out.png").mkdir()
+    translate(resnet, tmp_path / "a.png", tmp_path / "out.png")
+    assert list(results(tmp_path / "out.png")) == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("format_", "out", "suffix"), [("auto", "m.tiff", "tiff"), ("jpg", "m", "jpg"), ("auto", "m", "png")]
+)
+def test_the_format_is_what_the_name_of_the_result_says(format_: str, out: str, suffix: str, tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    assert chosen_suffix(format_, tmp_path / "a.png", tmp_path / out, "png") == suffix
+
+
+def test_a_name_and_a_format_that_disagree_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    with pytest.raises(UsageError, match=r"--out .*m\.jpg: its name says another format than --format png"):
+        chosen_suffix("png", tmp_path / "a.png", tmp_path / "m.jpg", "png")
 
 
 def test_same_keeps_the_suffix(resnet: Path, tmp_path: Path) -> None:

@@ -39,10 +39,11 @@ def translate(arguments: Sequence[str]) -> int:
         Args:
             run: Folder of the run, or of one of its checkpoints, or a published one; or hub:OWNER/NAME[@REVISION].
             inputs: A picture or a folder.
-            out: Folder for the results; names and sub-folders are kept.
+            out: Folder for the results; names and sub-folders are kept. Of one picture also a file: made.png.
             direction: AtoB or BtoA; auto: the one that the model was trained for, AtoB where it has both.
             checkpoint: best, latest, or the number of one.
-            format: Of the results; 16-bit pictures stay 16-bit in png and tif. auto: png, with --tile tif.
+            format: Of the results; 16-bit pictures stay 16-bit in png and tif. auto: as --out says; else png, or tif
+                with --tile.
             batch_size: Pictures of one size, or tiles, at once.
             mode: Dropout and batch statistics off (eval), on (train), or as the recipe says.
             resize: Shrink the longer side to this for the network, then grow the result back; 0 does not.
@@ -57,10 +58,10 @@ def translate(arguments: Sequence[str]) -> int:
 
     values = parse(form, arguments, "translate", "gesso translate runs/cyclegan-horse2zebra photos/ -o out/")
     from gesso.predicting.folder import translate_folder
+    from gesso.predicting.jobs import chosen_suffix
 
-    values["suffix"] = values.pop("format")
-    if values["suffix"] == "auto":
-        values["suffix"] = "tif" if values["tile"] else "png"
+    default = "tif" if values["tile"] else "png"
+    values["suffix"] = chosen_suffix(values.pop("format"), values["inputs"], values["out"], default)
     values["direction"] = None if values["direction"] == "auto" else values["direction"]
     done = translate_folder(**values)
     for error in done.bad:

@@ -1,8 +1,8 @@
 """What is on this machine, what gesso would choose, and why."""
 
 import hashlib
-import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -56,7 +56,10 @@ def _cache() -> str:
     """Where decoded images and statistics are kept, and whether there is room for them."""
     path = platformdirs.user_cache_path("gesso")
     there = next(folder for folder in (path, *path.parents) if folder.exists())
-    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError:
         return f"{path} cannot be written; name another folder with --data.cache-dir"
     return f"{path}, {shutil.disk_usage(there).free / 1e9:.0f} GB free on the disk"
 

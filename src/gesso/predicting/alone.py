@@ -32,7 +32,9 @@ def translate(arguments: Sequence[str]) -> int:
     """`gesso translate MODEL.onnx INPUTS -o OUT`. Gives the exit code."""
     parser = _parser("translate", "Translate a picture, or every picture in a folder, with an exported model.")
     parser.add_argument("inputs", type=Path, help="a picture or a folder")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument(
+        "-o", "--out", type=Path, required=True, help="folder for the results; of one picture also a file"
+    )
     parser.add_argument(
         "--direction", choices=("auto", "AtoB", "BtoA"), default="auto", help="refuse a model of the other direction"
     )
@@ -40,7 +42,7 @@ def translate(arguments: Sequence[str]) -> int:
         "--format",
         choices=("auto", "png", "tif", "jpg", "webp", "same"),
         default="auto",
-        help="of the results; auto: png; tif needs tifffile",
+        help="of the results; auto: as --out says, else png; tif needs tifffile",
     )
     parser.add_argument("-b", "--batch-size", type=int, default=4, help="pictures of one size at once")
     parser.add_argument(

@@ -13,7 +13,7 @@ from gesso.data.images import quantized, read_image, resize, write_image
 from gesso.errors import BadImage, UsageError, spelling
 from gesso.predicting.alone import at_least
 from gesso.predicting.alone_session import Array, Session, bytes_of, number
-from gesso.predicting.jobs import Job, check_formats, find_jobs, make_folders
+from gesso.predicting.jobs import Job, check_formats, chosen_suffix, find_jobs, make_folders
 
 READERS, READ_AHEAD = 2, 8
 
@@ -47,7 +47,7 @@ def translate_alone(
     about = session.about
     if direction not in ("auto", about.direction):
         raise UsageError(f"--direction {direction}: {model} was exported for {about.direction}")
-    suffix = "png" if format == "auto" else format
+    suffix = chosen_suffix(format, inputs, out, "png")
     jobs, skipped = find_jobs(inputs, out, suffix, existing)
     check_formats(jobs, about.channels_out, suffix)
     make_folders(jobs)

@@ -36,11 +36,30 @@ def pictures(inputs: Path) -> list[Path]:
     return paths
 
 
+def chosen_suffix(format_: str, inputs: Path, out: Path, default: str) -> str:
+    """The suffix of results for --format as given; auto: that of `out` where it names the result itself. UsageError
+    where the two say different things."""
+    if not _names_result(inputs, out):
+        return default if format_ == "auto" else format_
+    if format_ not in ("auto", SAME_FORMAT) and SUFFIXES[f".{format_}"] != SUFFIXES[out.suffix.lower()]:
+        raise UsageError(f"--out {out}: its name says another format than --format {format_}; leave that out")
+    return out.suffix[1:]
+
+
+def _names_result(inputs: Path, out: Path) -> bool:
+    """Whether `out` is the result of a lone picture, and no folder for results."""
+    return inputs.is_file() and out.suffix.lower() in SUFFIXES and not out.is_dir()
+
+
 def find_jobs(inputs: Path, out: Path, suffix: str, existing: str) -> tuple[list[Job], int]:
-    """What to translate where to, and how many results are there already and were left."""
+    """What to translate where to, and how many results are there already and were left.
+
+    out  a folder; where `inputs` is one picture, also a file, by a picture's suffix.
+    """
     if not inputs.exists():
         raise UsageError(f"{inputs}: there is no such picture or folder")
-    if out.exists() and not out.is_dir():
+    lone = _names_result(inputs, out)
+    if out.exists() and not out.is_dir() and not lone:
         raise UsageError(f"--out {out}: is a file; name a folder")
     if inputs.is_dir() and _real(out).is_relative_to(_real(inputs)):
         raise UsageError(
@@ -50,10 +69,11 @@ def find_jobs(inputs: Path, out: Path, suffix: str, existing: str) -> tuple[list
     sources = list_images(inputs)[0] if inputs.is_dir() else [inputs]
     if not sources:
         raise UsageError(f"{inputs}: no pictures in this folder or its sub-folders")
-    jobs = [Job(source, out / name) for source, name in zip(sources, names_of(sources, root, suffix), strict=True)]
+    names = names_of(sources, root, suffix)
+    jobs = [Job(source, out if lone else out / name) for source, name in zip(sources, names, strict=True)]
     taken = {_real(source) for source in sources}
     if own := next((job.target for job in jobs if _real(job.target) in taken), None):
-        raise UsageError(f"--out {out}: {own} is one of the pictures to translate; name another folder")
+        raise UsageError(f"--out {out}: {own} is one of the pictures to translate; name another place")
     there = [job for job in jobs if job.target.exists()]
     if there and existing == "refuse":
         others = f" and {len(there) - 1} more are" if len(there) > 1 else " is"
