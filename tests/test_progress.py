@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gesso.progress import Rate
+from gesso.progress import Bar, Rate
 
 pty = pytest.importorskip("pty")
 
@@ -108,3 +108,19 @@ def test_a_dumb_terminal_has_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rate_is_told_in_the_bars_unit() -> None:
     fast: Any = SimpleNamespace(speed=2_500_000)
     assert [Rate(unit).render(fast).plain for unit in ("images", "MB")] == ["2500000.0 images/s", "2.5 MB/s"]
+
+
+def test_where_no_bar_can_be_drawn_a_line_tells_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gesso.progress.LINE_EVERY", 0)
+    for bar in (Bar("packing", 4_000_000, unit="MB"), Bar("a training, which has a log", 10, logged=True)):
+        with bar:
+            bar.update(1_000_000)
+    assert capsys.readouterr().err == "packing: 25%, 1 of 4 MB\n"
+
+
+def test_what_is_done_in_a_minute_has_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bar("reading", 10) as bar:
+        bar.update(5)
+    assert capsys.readouterr().err == ""

@@ -2,11 +2,13 @@
 
 One rule for the two streams, on a terminal or not. Standard output has what a command is for, so that it can be
 piped and searched: the log of a training (its choices, losses and scores) and every command's results.
-Standard error has the rest: this bar, where it is a terminal that can draw one, and warnings and errors.
+Standard error has the rest: this bar, or where it is no terminal that can draw one a line a minute, and warnings and
+errors.
 """
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Final, Literal, Self
 
@@ -56,6 +58,10 @@ SIZES: Final[dict[Unit, float]] = {"images": 1, "tiles": 1, "MB": 1e6}
 """How much of what a bar counts, images, tiles or bytes, is one of its unit."""
 
 
+LINE_EVERY = 60.0
+"""Seconds between the lines that stand for a bar where none can be drawn."""
+
+
 class Rate(ProgressColumn):
     """Images or megabytes a second."""
 
@@ -69,10 +75,17 @@ class Rate(ProgressColumn):
 
 class Bar:
     """A bar over `total` images (or bytes, shown in MB), `done` of which were there before. A context manager, or to
-    be closed."""
+    be closed.
 
-    def __init__(self, what: str, total: float = 1, done: float = 0, unit: Unit = "images") -> None:
+    logged  what it shows is told in a log besides, so no lines stand for it
+    """
+
+    def __init__(
+        self, what: str, total: float = 1, done: float = 0, unit: Unit = "images", *, logged: bool = False
+    ) -> None:
         self._console = Console(stderr=True)
+        self._lines = not (logged or self._console.is_interactive)
+        self._what, self._total, self._unit, self._told = what, total, unit, time.monotonic()
         self._progress = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -88,6 +101,11 @@ class Bar:
 
     def update(self, done: float, total: float | None = None) -> None:
         self._progress.update(self._task, completed=done, total=total)
+        self._total = self._total if total is None else total
+        if self._lines and time.monotonic() - self._told >= LINE_EVERY:
+            self._told = time.monotonic()
+            of, size = max(self._total, 1), SIZES[self._unit]
+            say(f"{self._what}: {done / of:.0%}, {done / size:,.0f} of {of / size:,.0f} {self._unit}")
 
     def say(self, line: str) -> None:
         """One line on standard output; a bar on the same screen makes room for it."""

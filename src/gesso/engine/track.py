@@ -262,7 +262,7 @@ class Narrator:
     ) -> None:
         self._log = RunLog(run / "log.jsonl") if world.main else None
         self._trackers = Trackers(run, recipe, accelerator, images) if world.main else None
-        self.bar = Bar(run.name, total, images)
+        self.bar = Bar(run.name, total, images, logged=True)
         self._recipe, self._step = recipe, recipe.batch_size * world.size
 
     def record(self, kind: str, images: int, **values: Any) -> None:
