@@ -123,6 +123,20 @@ def test_copies_count_as_many_as_they_are(tmp_path: Path) -> None:
     assert done.counts == {"train": 22, "val": 4, "test": 4}
 
 
+@pytest.mark.parametrize(
+    ("lots", "val", "told"),
+    [
+        ([5], 1, "no image of 5 falls to val; they are all equal, and equal images stay together; add others"),
+        ([3, 3], 1, "equal images stay together, and only 2 of these differ; give larger counts, or add images"),
+        ([3, 3], 0.0001, "equal images stay together, and only 2 of these differ; give counts, or add images"),
+    ],
+)
+def test_a_split_that_copies_leave_empty_is_told_as_that(lots: list[int], val: float, told: str) -> None:
+    same = {f"{lot}-{i}": f"{lot}-0" for lot, many in enumerate(lots) for i in range(many)}
+    with pytest.raises(UsageError, match=told):
+        divide(list(same), val, val, 0, same)
+
+
 def test_the_longest_names_there_are_are_taken(tmp_path: Path) -> None:
     source = filled(tmp_path / "all", [f"cat/{'x' * 250}{i}.jpg" for i in range(3)])
     assert prepare_splits(source, tmp_path / "out", val=1, test=1).counts == {"train": 1, "val": 1, "test": 1}

@@ -120,9 +120,23 @@ def divide(
     for split, wanted in (("train", 1.0), ("val", val), ("test", test)):
         if wanted and not counts[split]:
             raise UsageError(
-                f"--val {val:g} --test {test:g}: no image of {len(names)} falls to {split}; give counts, or add images"
+                f"--val {val:g} --test {test:g}: no image of {len(names)} falls to {split}; "
+                f"{_mend(len(names), len(groups), counted=max(val, test) >= 1)}"
             )
     return {name: places[name] for name in names}
+
+
+def _mend(images: int, groups: int, *, counted: bool) -> str:
+    """What helps where a split is empty. By counts, one is only where all groups of equal images are too large for it.
+
+    groups: of equal images, one image alone being one too
+    """
+    if groups == images:
+        return "give counts, or add images"
+    if groups == 1:
+        return "they are all equal, and equal images stay together; add others"
+    other = "give larger counts" if counted else "give counts"
+    return f"equal images stay together, and only {groups} of these differ; {other}, or add images"
 
 
 def _position(name: str, seed: int) -> float:
