@@ -111,6 +111,28 @@ def test_what_ends_between_two_names_leaves_what_was_there(
     assert sorted(names(tmp_path)) == ["first", "second"]
 
 
+def no_link(*_: object) -> None:
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("taken", [[], ["first"], ["second"]], ids=["none", "first", "second"])
+def test_without_replace_all_get_their_names_or_none_does(
+    taken: list[str], links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in taken:
+        (tmp_path / name).write_bytes(b"another's")
+    if not links:
+        monkeypatch.setattr(os, "link", no_link)
+    paths = [tmp_path / "first", tmp_path / "second"]
+    with contextlib.ExitStack() as expected:
+        if taken:
+            expected.enter_context(pytest.raises(FileExistsError, match=taken[0]))
+        write_all(((path, b"new") for path in paths), replace=False)
+    there = dict.fromkeys(taken, b"another's") or {"first": b"new", "second": b"new"}
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == there
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

@@ -65,7 +65,7 @@ def write_atomically(path: Path, content: str | bytes, *, sync: bool = True) -> 
         file.write(content.encode() if isinstance(content, str) else content)
 
 
-def write_all(contents: Iterable[tuple[Path, bytes | memoryview]]) -> list[Path]:
+def write_all(contents: Iterable[tuple[Path, bytes | memoryview]], *, replace: bool = True) -> list[Path]:
     """Write each content under its path, in folders that are made where they are missing; gives the paths.
 
     All are on the disk before the first gets its name. So where the disk refuses one of them, or `contents`, of which
@@ -74,10 +74,14 @@ def write_all(contents: Iterable[tuple[Path, bytes | memoryview]]) -> list[Path]
 
     Of several files, those of before leave their names before the first new one comes, and the first path's comes last.
     So a process that is killed right then leaves files of one writing only, and not the file that the others belong to.
+
+    Without `replace` nothing is written over: FileExistsError, whose `filename` is the path, where something has one of
+    the names when its turn comes, were it written a moment ago by another process.
     """
     beside: dict[Path, Path] = {}
     aside: dict[Path, Path] = {}
     folders: list[Path] = []
+    whole = False
     try:
         for path, content in contents:
             with disk_errors(path):
@@ -90,37 +94,67 @@ def write_all(contents: Iterable[tuple[Path, bytes | memoryview]]) -> list[Path]
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
-        for path in beside if len(beside) > 1 else ():  # a lone file takes its place in one step
+        whole = True
+        for path in beside if replace and len(beside) > 1 else ():  # a lone file takes its place in one step
             with disk_errors(path), contextlib.suppress(FileNotFoundError):
                 aside[path] = _hidden(path)
                 path.rename(aside[path])
         for path, written in reversed(beside.items()):
-            with disk_errors(path):
-                written.replace(path)
+            if replace:
+                with disk_errors(path):
+                    written.replace(path)
+            else:
+                _name_new(written, path)
     except BaseException:
         if any(map(os.path.lexists, beside.values())):  # else none is there yet, or all have their names
-            _undo(beside, aside)
+            _undo(beside, aside, whole=whole)
         for folder in sorted(folders, key=lambda each: len(each.parts), reverse=True):
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
     finally:
-        for old in aside.values():
+        for hidden in (*aside.values(), *beside.values()):
             with contextlib.suppress(OSError):
-                old.unlink()
+                hidden.unlink()
     return list(beside)
 
 
-def _undo(beside: dict[Path, Path], aside: dict[Path, Path]) -> None:
-    """Take away what `write_all` has written, and give those of before their names again; empties `aside`."""
+def _name_new(written: Path, path: Path) -> None:
+    """Give `written` the name `path` too, or in place of its own. FileExistsError where something has it.
+
+    A link to it fails by itself where there is something, so that of two processes one is refused. A disk that has no
+    links, such as FAT, leaves a moment between the look and the renaming.
+    """
+    try:
+        os.link(written, path)
+    except OSError as error:
+        if isinstance(error, FileExistsError) or os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        with disk_errors(path):
+            written.rename(path)
+
+
+def _undo(beside: dict[Path, Path], aside: dict[Path, Path], *, whole: bool) -> None:
+    """Take away what `write_all` has written, and give those of before their names again; empties `aside`.
+
+    whole: all are written, so one that is not beside its path any more has been moved there
+    """
     for path, written in beside.items():
-        if path in aside and not os.path.lexists(written):  # it has its name
+        if whole and _named(written):
             path.unlink(missing_ok=True)
         written.unlink(missing_ok=True)
     for path, old in aside.items():
         with contextlib.suppress(OSError):  # there was none, mostly
             old.replace(path)
     aside.clear()
+
+
+def _named(written: Path) -> bool:
+    """Whether a file that was `written` has got its name: is linked to, or moved."""
+    try:
+        return written.lstat().st_nlink > 1
+    except FileNotFoundError:
+        return True
 
 
 def _hidden(path: Path) -> Path:

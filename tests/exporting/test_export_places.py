@@ -121,6 +121,24 @@ def test_what_ends_the_writing_leaves_the_export_before(
     assert contents(folder) == dict.fromkeys(names, b"old")
 
 
+@pytest.mark.parametrize("format_", ["onnx", "junyanz"])
+def test_a_file_that_comes_while_an_export_runs_is_not_written_over(
+    format_: str, runs: dict[str, Path], tmp_path: Path, gesso: Gesso, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, real = FILES[format_][2][-1], os.fsync
+
+    def another(handle: int) -> None:
+        real(handle)
+        (tmp_path / name).write_bytes(b"another's")
+
+    monkeypatch.setattr(os, "fsync", another)
+    said = gesso(*export_words(format_, runs, tmp_path))
+    refused(
+        said._replace(err=said.err[-1:]), rf"{name} is there already: it came while this export ran; use --existing"
+    )
+    assert contents(tmp_path) == {name: b"another's"}
+
+
 KILLED = """
 import os, signal, sys
 from gesso.cli import main

@@ -11,11 +11,10 @@ from gesso.exported import sealed
 from gesso.exporting.checking import Run, check
 from gesso.exporting.exporters import needed, quiet
 from gesso.exporting.graph import Graph, graphs, traced
-from gesso.exporting.placing import places
+from gesso.exporting.placing import places, write_exported
 from gesso.exporting.quantizing import quantized
 from gesso.exporting.scoring import Built, score
 from gesso.exporting.source import Options, Source
-from gesso.files import write_all
 from gesso.progress import say
 from gesso.runtime import onnxruntime
 
@@ -30,7 +29,7 @@ def export_onnx(source: Source, out: Path, options: Options) -> list[Path]:
     contents: dict[Path, bytes] = {}
     for graph, path in zip(made, places(source, out, made, options, ".onnx"), strict=True):
         contents |= checked(graph, source, options, path, _build)
-    return write_all(contents.items())
+    return write_exported(contents.items(), options)
 
 
 def checked(

@@ -16,10 +16,9 @@ from gesso.exporting.checking import Run
 from gesso.exporting.exporters import needed, quiet, scratch
 from gesso.exporting.graph import Graph, graphs
 from gesso.exporting.onnx import checked
-from gesso.exporting.placing import places
+from gesso.exporting.placing import places, write_exported
 from gesso.exporting.scoring import Built
 from gesso.exporting.source import Options, Source
-from gesso.files import write_all
 from gesso.runtime import openvino
 
 
@@ -32,7 +31,7 @@ def export_openvino(source: Source, out: Path, options: Options) -> list[Path]:
     for graph, path in zip(made, places(source, out, made, options, ".xml", ".bin"), strict=True):
         graph = dataclasses.replace(graph, about=dataclasses.replace(graph.about, precision=options.precision))
         contents |= checked(graph, source, options, path, _build)
-    return write_all(contents.items())
+    return write_exported(contents.items(), options)
 
 
 def _build(model: Any, graph: Graph) -> Built:

@@ -4,12 +4,13 @@ import contextlib
 import errno
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from gesso.errors import UsageError
 from gesso.exporting.graph import Graph
 from gesso.exporting.source import Options, Source
-from gesso.files import disk_errors
+from gesso.files import disk_errors, write_all
 
 
 def places(source: Source, out: Path, graphs: list[Graph], options: Options, suffix: str, *more: str) -> list[Path]:
@@ -53,3 +54,17 @@ def check_places(paths: list[Path], options: Options) -> None:
                     name.lstat()  # says whether the system takes such a name
             with tempfile.TemporaryFile(dir=folder):
                 pass
+
+
+def write_exported(contents: Iterable[tuple[Path, bytes | memoryview]], options: Options) -> list[Path]:
+    """Write each content under its path, all of them or none; gives the paths.
+
+    UsageError where a file came to one of them since `check_places` and `options` does not say to replace it, as of
+    another export at the same time. DiskError where the disk refuses.
+    """
+    try:
+        return write_all(contents, replace=options.existing == "replace")
+    except FileExistsError as error:
+        raise UsageError(
+            f"{error.filename} is there already: it came while this export ran; use --existing replace or another --out"
+        ) from None

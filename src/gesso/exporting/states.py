@@ -9,9 +9,8 @@ from torch import Tensor
 
 from gesso.engine.state import find_checkpoint
 from gesso.errors import UsageError
-from gesso.exporting.placing import check_places
+from gesso.exporting.placing import check_places, write_exported
 from gesso.exporting.source import Options, Source
-from gesso.files import write_all
 from gesso.progress import say
 from gesso.recipe import Recipe, TranslationRecipe
 
@@ -60,7 +59,7 @@ def write_states(folder: Path, states: dict[str, dict[str, Tensor]], options: Op
         torch.save({key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}, buffer)
         return buffer.getbuffer()
 
-    return write_all((folder / name, content(weights)) for name, weights in states.items())
+    return write_exported(((folder / name, content(weights)) for name, weights in states.items()), options)
 
 
 def write_networks(

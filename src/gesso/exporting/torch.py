@@ -12,9 +12,8 @@ from gesso.errors import UsageError
 from gesso.exporting.checking import Run, check
 from gesso.exporting.exporters import quiet
 from gesso.exporting.graph import Graph, graphs, traced
-from gesso.exporting.placing import places
+from gesso.exporting.placing import places, write_exported
 from gesso.exporting.source import Options, Source
-from gesso.files import write_all
 from gesso.progress import say
 
 METADATA = "gesso.json"
@@ -36,7 +35,7 @@ def export_torch(source: Source, out: Path, options: Options) -> list[Path]:
             torch.export.save(program, buffer, extra_files={METADATA: json.dumps(asdict(graph.about))})
         contents[path] = content = buffer.getvalue()
         check(_runner(content, graph), graph, source, options, path.name)
-    return write_all(contents.items())
+    return write_exported(contents.items(), options)
 
 
 def _runner(content: bytes, graph: Graph) -> Run:
