@@ -122,9 +122,30 @@ def test_an_export_says_in_which_direction_and_with_which_flags_it_is_read(gesso
     imported(gesso, "junyanz", run, G, "--direction", "BtoA", "--dropout", 0)
     said = gesso("export", run, "--format", "junyanz", "-o", tmp_path / "back")
     there = "--netG unet_128 --norm batch --ngf 4 --output_nc 1 --no_dropout --direction BtoA"
-    assert said.err == [f"latest_net_G.pth (BtoA), there: {there}; back here: gesso import --direction BtoA"]
-    imported(gesso, "junyanz", tmp_path / "again", tmp_path / "back" / "latest_net_G.pth", "--direction", "BtoA")
-    assert read_recipe(tmp_path / "again").direction == "BtoA"  # type: ignore[attr-defined]
+    flags = ["--direction", "BtoA", "--dropout", "0"]
+    assert said.err == [f"latest_net_G.pth (BtoA), there: {there}; back here: gesso import {' '.join(flags)}"]
+    imported(gesso, "junyanz", tmp_path / "again", tmp_path / "back" / "latest_net_G.pth", *flags)
+    assert read_recipe(tmp_path / "again") == read_recipe(run)
+
+
+@pytest.mark.parametrize(
+    ("dropout", "mode", "told"),
+    [
+        ("0.5", "train", ""),
+        ("0.5", "eval", "; back here: gesso import, then gesso translate --mode eval"),
+        ("0", "eval", "; back here: gesso import --dropout 0, then gesso translate --mode eval"),
+    ],
+)
+def test_an_export_says_what_makes_its_pictures_the_runs_here(
+    dropout: str, mode: str, told: str, gesso: Gesso, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    file = saved(tmp_path / "latest_net_G.pth", ReferenceUNet(3, 3, 4, 7, "batch"))
+    imported(gesso, "junyanz", run, file, "--dropout", dropout)
+    recipe = run / "recipe.json"
+    recipe.write_text(recipe.read_text().replace('"test_mode": "train"', f'"test_mode": "{mode}"'))
+    (said,) = gesso("export", run, "--format", "junyanz", "-o", tmp_path / "back").err
+    assert said.removeprefix(said.partition("; back here")[0]) == told
 
 
 ALIKE = "--norm instance --ngf 4 --no_dropout, and in its code ResnetGenerator with n_blocks=2"

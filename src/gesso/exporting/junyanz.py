@@ -22,6 +22,8 @@ RESNETS = {6: "resnet_6blocks", 9: "resnet_9blocks"}
 """Its names by the number of halvings or of residual blocks."""
 CHANNELS = 3
 """Its default of pictures' channels."""
+DROPOUT = 0.5
+"""What an import supposes of a lone U-Net, whose file does not tell; of both generators of a CycleGAN it is none."""
 
 
 def export_junyanz(source: Source, out: Path, options: Options) -> list[Path]:
@@ -94,17 +96,30 @@ def _state(weights: dict[str, Tensor], config: Generator | Discriminator, run: P
 
 
 def _told(recipe: TranslationRecipe, chosen: dict[str, Translation], names: dict[str, str]) -> str:
-    """What each of the files called `names` draws, and with which flags both programs take them."""
+    """What each of the files called `names` draws, and with which flags either program takes it for what it is."""
     files = " and ".join(f"{name} ({direction})" for direction, name in names.items())
     (direction, first), *others = chosen.items()
     channels = {"A": recipe.data.channels_a, "B": recipe.data.channels_b}
     flags = _flags(recipe.generator, channels[first.source], channels[first.target])
-    back = ""
-    if direction == "BtoA" and not others:
-        # A file called G_B tells its direction; and of a CycleGAN's generators there, the name alone decides.
-        flags += " --direction BtoA" if first.network == "G" else ""
-        back = "; back here: gesso import --direction BtoA" if names[direction] != _file("G_B") else ""
-    return f"{files}, there: {flags}{_unnamed(recipe.generator)}{back}"
+    alone = direction == "BtoA" and not others
+    # A file called G_B tells its direction; and of a CycleGAN's generators there, the name alone decides.
+    flags += " --direction BtoA" if alone and first.network == "G" else ""
+    said = ["--direction BtoA"] if alone and names[direction] != _file("G_B") else []
+    if recipe.generator.kind == "unet" and recipe.generator.dropout != (0 if others else DROPOUT):
+        said.append(f"--dropout {recipe.generator.dropout:g}")
+    return f"{files}, there: {flags}{_unnamed(recipe.generator)}{_back(said, recipe.generator)}"
+
+
+def _back(flags: list[str], config: Generator) -> str:
+    """The commands with which what is exported is itself again here; empty where they need no flag."""
+    words = [" ".join(("gesso import", *flags))]
+    words += ["then gesso translate --mode eval"] if _quieted(config) else []
+    return f"; back here: {', '.join(words)}" if flags or words[1:] else ""
+
+
+def _quieted(config: Generator) -> bool:
+    """Whether it is used with dropout or the batch's statistics off, where test.py, and so an import, has them on."""
+    return config.test_mode == "eval" and (config.dropout > 0 or config.norm == "batch")
 
 
 def _flags(config: Generator, inputs: int, outputs: int) -> str:
@@ -117,7 +132,7 @@ def _flags(config: Generator, inputs: int, outputs: int) -> str:
         f"--input_nc {inputs}": inputs != CHANNELS,
         f"--output_nc {outputs}": outputs != CHANNELS,
         "--no_dropout": not config.dropout,
-        "--eval": config.test_mode == "eval" and (config.dropout or config.norm == "batch"),
+        "--eval": _quieted(config),
     }
     return " ".join(flag for flag, wanted in flags.items() if wanted)
 
