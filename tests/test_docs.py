@@ -83,7 +83,8 @@ def shrunk(command: list[str]) -> list[str]:
             small = ""
         case ["train", name]:
             steps = "--steps-per-epoch 3" if "--steps-per-epoch" in command else ""
-            small = f"{TRAINING} {SMALL[RECIPES[name]().model]} {ALONE} {steps}"
+            ours = "--generator.ngf 1" if "--generator.ngf" in command else ""  # as a student has, to stand beside one
+            small = f"{TRAINING} {SMALL[RECIPES[name]().model]} {ALONE} {steps} {ours}"
         case ["resume", _]:
             small = f"{ALONE} -e 2" if "-e" in command else ALONE
         case ["evaluate" | "translate" | "sample" | "classify" | "compare-models" as name, _]:

@@ -214,7 +214,9 @@ def test_a_digest_is_of_names_shapes_and_bytes(teacher: Path) -> None:
 def test_a_finished_student_has_its_table_in_metrics_report_and_evaluation(
     teacher: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scratch = train(toy("pix2pix", pairs, epochs=1), runs=tmp_path, name="scratch").path
+    plain = toy("pix2pix", pairs, epochs=1)
+    small = dataclasses.replace(plain, generator=dataclasses.replace(plain.generator, ngf=3))  # type: ignore[attr-defined]
+    scratch = train(small, runs=tmp_path, name="scratch").path
     run = train(student(teacher, epochs=1, compare=str(scratch)), runs=tmp_path, name="run").path
     rows = json.loads((run / "metrics.json").read_text())["models"]["rows"]
     assert [row["model"] for row in rows] == ["teacher", "student from scratch", "student distilled"]
@@ -230,7 +232,12 @@ def test_a_finished_student_has_its_table_in_metrics_report_and_evaluation(
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("none", "there is no such run"), ("other", "it translates both ways, and another run AtoB")]
+    ("name", "told"),
+    [
+        ("none", "there is no such run"),
+        ("other", "it translates both ways, and another run AtoB"),
+        ("large", "it has --generator.ngf 6, and the student --generator.ngf 3; name a run of the student's network"),
+    ],
 )
 def test_a_run_that_cannot_be_compared_with_is_refused_before_the_first_step(
     name: str, told: str, pairs: Path, teacher: Path, tmp_path: Path
@@ -252,7 +259,8 @@ def test_a_run_to_compare_with_that_is_gone_by_the_end_costs_a_remark(
         return whole(*of)
 
     monkeypatch.setattr(loop, "_loop", lose)
-    run = train(student(teacher, epochs=1 / 12, compare=str(other)), runs=tmp_path, name="run").path
+    alike = dataclasses.replace(student(teacher).generator, ngf=6)
+    run = train(student(teacher, generator=alike, epochs=1 / 12, compare=str(other)), runs=tmp_path, name="run").path
     table = json.loads((run / "metrics.json").read_text())["models"]
     assert [row["model"] for row in table["rows"]] == ["teacher", "student distilled"]
     assert "--compare" in table["protocol"] and "there is no such run" in table["protocol"]
@@ -266,6 +274,32 @@ def test_runs_side_by_side_from_the_command_line(gesso: Gesso, teacher: Path, pa
     other = write_teacher("cyclegan", pairs, tmp_path / "other")
     refused(gesso("compare-models", teacher), "compare-models: name two runs or more")
     refused(gesso("compare-models", other, small), "it translates both ways, and another run AtoB")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("large", "large: named twice, .*large is the same checkpoint; name each once"),
+        ("large/checkpoints/000000024", "000000024: named twice, .*large is the same checkpoint; name each once"),
+        ("a.onnx", "a.onnx: a file; only runs, checkpoints and published models are put side by side"),
+    ],
+)
+def test_what_cannot_stand_beside_a_run_is_refused(
+    name: str, told: str, gesso: Gesso, teacher: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"")
+    refused(gesso("compare-models", teacher, tmp_path / name), told)
+
+
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [(39, "3.9 times fewer parameters"), (10, "as many parameters"), (2.5, "4.0 times more parameters")],
+)
+def test_a_larger_model_has_more_times_and_not_a_fraction_of_fewer(first: float, told: str) -> None:
+    from gesso.engine.comparing import verdicts
+
+    rows = [{"model": name, "parameters": n, "macs": 1, "ms": 1.0} for name, n in (("a", first), ("b", 10))]
+    assert verdicts({"rows": rows}) == [f"b against a: {told}, as many multiply-accumulates, as many milliseconds"]
 
 
 def test_a_gap_is_closed_by_the_share_of_the_way_to_the_teacher() -> None:

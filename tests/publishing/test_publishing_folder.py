@@ -37,9 +37,9 @@ def test_a_published_model_has_the_scores_of_its_run(run: Path, shared: Path, pa
     assert any("gesso" in line for line in ours)
 
 
-def test_without_its_data_set_a_published_model_asks_for_it(shared: Path, gesso: Gesso) -> None:
+def test_without_its_data_set_a_published_model_asks_for_it(run: Path, shared: Path, gesso: Gesso) -> None:
     refused(gesso("evaluate", shared, "--device", "cpu"), r"published without its data set \(pairs\).*--data-root")
-    refused(gesso("compare-models", shared, shared, *USE), r"published without its data set \(pairs\).*--data-root")
+    refused(gesso("compare-models", run, shared, *USE), r"published without its data set \(pairs\).*--data-root")
 
 
 def test_published_models_are_compared_on_a_data_set(run: Path, shared: Path, pairs: Path, gesso: Gesso) -> None:

@@ -296,7 +296,7 @@ def test_every_command_that_takes_a_run_takes_a_model_on_the_hub(
     taught = ["--data.root", pairs, "--runs", tmp_path / "new", *small]
     for words in (
         ["evaluate", NAME, "--data-root", pairs, "--device", "cpu"],
-        ["compare-models", NAME, NAME, "--data-root", pairs, *USE],
+        ["compare-models", tmp_path / "shared", NAME, "--data-root", pairs, *USE],
         ["publish", NAME, "--to", tmp_path / "copy"],  # out of the client's cache, where all files are links
         ["train", "pix2pix", *train, "--name", "next", "--start-from", NAME],
         ["train", "pix2pix-distill", *taught, "--name", "student", "--teacher", NAME],

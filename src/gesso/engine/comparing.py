@@ -30,11 +30,14 @@ from gesso.models.translation import Translator
 from gesso.networks.macs import macs
 from gesso.processes import ALONE, World
 from gesso.progress import Say, say
-from gesso.recipe import DistillRecipe, Pix2PixRecipe, Precision, TranslationRecipe
+from gesso.recipe import DistillRecipe, Pix2PixRecipe, Precision, TranslationRecipe, as_flag
 
 TEACHER, SCRATCH, STUDENT = "teacher", "student from scratch", "student distilled"
 WARM_UP, TIMED, LONGEST = 3, 30, 10.0
 """Passes that do not count; passes that are timed; seconds after which no further one is begun."""
+
+DRAWN = ("dropout", "init", "init_gain")
+"""Fields of a generator, of what is drawn in training, in which a run beside a student may differ from it."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Contender:
 def contender(run: Path, name: str = "") -> Contender:
     """The best checkpoint of the run at `run`, or the checkpoint, as a contender. A GessoError where it is none."""
     here = at_hand(run)
+    if here.is_file():  # an exported model, mostly
+        raise UsageError(f"{run}: a file; only runs, checkpoints and published models are put side by side")
     found, recipe = find_checkpoint(here, "best"), read_recipe(here)
     if not isinstance(recipe, TranslationRecipe):
         raise UsageError(f"{run}: a {recipe.model}; only translators are put side by side")
@@ -161,12 +166,20 @@ def _milliseconds(models: list[Translator], device: torch.device) -> list[float]
 
 
 def compared(recipe: DistillRecipe) -> Contender:
-    """The run that `recipe.compare` names. UsageError names the flag where it cannot stand beside the student."""
+    """The run that `recipe.compare` names. UsageError where it cannot stand beside the student."""
     try:
         there = contender(Path(recipe.compare), SCRATCH)
         _check_like(there, recipe)
     except GessoError as error:
         raise UsageError(f"--compare {error}") from None
+    ours, theirs = vars(recipe.generator), vars(there.recipe.generator)
+    for name in ours:
+        if name not in DRAWN and ours[name] != theirs[name]:
+            flag, own = (as_flag(f"generator.{name}", values[name]) for values in (theirs, ours))
+            raise UsageError(
+                f"--compare {recipe.compare}: it has {flag}, and the student {own}; name a run of the student's "
+                "network, trained without a teacher"
+            )
     return there
 
 
@@ -238,7 +251,7 @@ def verdicts(table: dict[str, Any]) -> list[str]:
     first, last, name = table["rows"][0], table["rows"][-1], table.get("preferred")
     if first is last:
         return []
-    times = ", ".join(f"{first[key] / last[key]:.1f} times fewer {what}" for key, what in _LESS.items() if last[key])
+    times = ", ".join(_times(first[key], last[key], what) for key, what in _UNITS.items() if first[key] and last[key])
     told = [f"{last['model']} against {first['model']}: {times}"]
     scratch = next((row for row in table["rows"] if row["model"] == SCRATCH), None)
     if scratch and name in first["scores"] and name in last["scores"] and name in scratch["scores"]:
@@ -251,7 +264,13 @@ def verdicts(table: dict[str, Any]) -> list[str]:
     return told
 
 
-_LESS = {"parameters": "parameters", "macs": "multiply-accumulates", "ms": "milliseconds"}
+_UNITS = {"parameters": "parameters", "macs": "multiply-accumulates", "ms": "milliseconds"}
+
+
+def _times(first: float, last: float, what: str) -> str:
+    """How many times fewer `what` than the first row the last has, or more."""
+    times = f"{max(first, last) / min(first, last):.1f}"
+    return f"as many {what}" if times == "1.0" else f"{times} times {'fewer' if last < first else 'more'} {what}"
 
 
 def compare_runs(
@@ -259,11 +278,18 @@ def compare_runs(
 ) -> list[str]:
     """The table of `runs`, each a run, a checkpoint or a model on the hub, as lines of text.
 
-    data_root: a data set to score on, in place of the last run's. UsageError where there are not two runs.
+    data_root: a data set to score on, in place of the last run's. UsageError where there are not two runs, or one is
+    named twice.
     """
     if len(runs) < 2:
         raise UsageError("compare-models: name two runs or more, the one that the others are measured by first")
     contenders = [contender(run) for run in runs]
+    places: dict[Path, Path] = {}
+    for each in contenders:
+        place = each.found.path.resolve()
+        if place in places:
+            raise UsageError(f"{each.run}: named twice, {places[place]} is the same checkpoint; name each once")
+        places[place] = each.run
     last = contenders[-1]
     recipe = with_data(last.found, last.recipe, data_root)
     assert isinstance(recipe, TranslationRecipe)
