@@ -80,6 +80,7 @@ def test_a_kill_loses_nothing(where: str, name: str, call: int, run: Path, share
     killed(where, name, call, run, "--to", shared, "--replace")
     refused(gesso("publish", run, "--to", shared), "a published model is there already")
     assert contents(shared) == before
+    assert gesso("publish", run, "--to", shared, "--replace").code == 0
     assert sorted(path.name for path in shared.parent.iterdir()) == ["runs", "shared"]
 
 

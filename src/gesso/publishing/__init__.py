@@ -11,7 +11,7 @@ from gesso.engine.pulling import at_hand
 from gesso.errors import UsageError
 from gesso.hub import Pushed, is_hub, parse_name, push
 from gesso.publishing.card import write_card
-from gesso.publishing.folder import files_of, published, put, read_sheet
+from gesso.publishing.folder import check, files_of, published, put, read_sheet
 from gesso.publishing.subject import CARD, SHEET, Asked, load_subject
 from gesso.publishing.words import UNLICENSED
 from gesso.recipe import BUILTIN_STREETS
@@ -39,6 +39,8 @@ def publish(run: Path, to: str, asked: Asked, *, public: bool = False, replace: 
     name = parse_name(to) if is_hub(to) else None
     if public and name is None:
         raise UsageError(f"--public: {to} is a folder, seen by whom its permissions say; leave it out")
+    if name is None:
+        check(Path(to), replace=replace)  # before the work, which may be long
     files, warnings = _files(run, to, asked)
     if name:
         return Published(push(name, files, public=public, message="Publish with gesso"), warnings)

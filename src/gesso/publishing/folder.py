@@ -5,11 +5,13 @@ was there, or beside it what the next publication to the same place puts back.
 """
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -61,17 +63,27 @@ def read_sheet(path: Path) -> bytes:
     return sheet
 
 
+def check(folder: Path, *, replace: bool) -> None:
+    """That a model can be put into `folder`, as far as can be told before there is one. Errors are those of `put`."""
+    with disk_errors(folder):
+        place = _place(folder)
+        _check_content(folder, replace)
+        above = next(each for each in place.parents if each.exists())
+        with tempfile.TemporaryDirectory(prefix=".gesso-", dir=above):  # permissions alone do not tell, as for root
+            pass
+
+
 def put(folder: Path, files: Mapping[str, bytes], *, replace: bool) -> None:
     """Make `folder` hold `files`, and nothing else; whatever ends this before leaves what was there.
 
-    A published model that is there already gives way if `replace`. UsageError where that was not said, or where there
-    is anything else; DiskError where the disk refuses.
+    A published model that is there already gives way if `replace`. UsageError where that was not said, where there is
+    anything else, or where nothing can be published; DiskError where the disk refuses.
     """
-    place = folder.absolute()
-    _put_back(place)
-    _check(folder, replace)
-    beside, before = (place.with_name(f"{_prefix(place)}{os.getpid()}.{kind}tmp") for kind in ("", "old."))
     with disk_errors(folder):
+        place = _place(folder)
+        _put_back(place)
+        _check_content(folder, replace)
+        beside, before = (place.with_name(f"{_prefix(place)}{os.getpid()}.{kind}tmp") for kind in ("", "old."))
         try:
             beside.mkdir(parents=True)
             for name, each in files.items():
@@ -81,9 +93,9 @@ def put(folder: Path, files: Mapping[str, bytes], *, replace: bool) -> None:
                     os.fsync(file.fileno())
             sync_folder(beside)
             try:
-                if place.exists():
-                    place.rename(before)
-                beside.rename(place)
+                while not _taken(beside, place):
+                    _check_content(folder, replace)
+                    _move_aside(place, before)
             finally:  # an interrupt may come right behind either rename
                 if before.exists() and not place.exists():
                     before.rename(place)
@@ -94,11 +106,54 @@ def put(folder: Path, files: Mapping[str, bytes], *, replace: bool) -> None:
                 shutil.rmtree(before, ignore_errors=True)
 
 
-def _check(folder: Path, replace: bool) -> None:
-    """UsageError unless a model can be published in `folder`."""
+def _taken(beside: Path, place: Path) -> bool:
+    """Give `beside` the name `place`, unless there is anything but an empty folder; whether that was done.
+
+    It needs no lock, which would leave a file in a folder of the user's: a rename to where something is fails in one
+    step, so of several publications at once one comes first, and the others meet its model.
+    """
+    if not _is_free(place):
+        return False
+    try:
+        beside.rename(place)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        if _is_free(place):
+            with contextlib.suppress(FileNotFoundError):
+                place.rmdir()  # Windows gives no folder the name of another, even of an empty one
+        return False
+    return True
+
+
+def _move_aside(place: Path, before: Path) -> None:
+    """Give the model at `place`, which may be replaced, the name `before`."""
+    if not _is_free(place):
+        shutil.rmtree(before, ignore_errors=True)  # another publication came while that one was aside
+        with contextlib.suppress(FileNotFoundError):  # another publication has it aside
+            place.rename(before)
+
+
+def _place(folder: Path) -> Path:
+    """Where `folder`, whatever it holds, lies. UsageError where no model is ever published."""
+    if folder.is_symlink():
+        raise UsageError(f"--to {folder}: is a link; name the folder itself")
+    place = Path(os.path.realpath(folder))
+    if os.path.ismount(place):
+        raise UsageError(f"--to {folder}: is a mount point; name a folder inside it")
+    if Path.cwd().is_relative_to(place):
+        raise UsageError(f"--to {folder}: is the folder you are in, or has it inside; name another")
+    for above in place.parents:
+        if (above / RECIPE).is_file() and ((above / MANIFEST).is_file() or (above / "checkpoints").is_dir()):
+            raise UsageError(f"--to {folder}: lies inside {above}, a run or a published model; name a folder elsewhere")
+    return place
+
+
+def _check_content(folder: Path, replace: bool) -> None:
+    """UsageError where `folder` holds what does not give way to a model."""
     if _is_free(folder):
         return
-    if folder.is_symlink() or not folder.is_dir():
+    if not folder.is_dir():
         raise UsageError(f"--to {folder}: is no folder; name another")
     try:
         found = published(folder)
