@@ -120,16 +120,19 @@ def better(score: str, ways: Ways = MappingProxyType({})) -> str | None:
     return next((way for way, names in BETTER.items() if words & names), None)
 
 
-def tables(metrics: dict[str, Any]) -> list[Table]:
-    """One table for each direction in the rows of metrics.json."""
+def tables(metrics: dict[str, Any], decimals: int | None = None) -> list[Table]:
+    """One table for each direction in the rows of metrics.json.
+
+    decimals  of scores that have no standard deviation to say how many there are; without, four digits
+    """
     listed = metrics.get("rows")
     rows = [r for r in listed if isinstance(r, dict)] if isinstance(listed, list) else []
     directions = dict.fromkeys(str(r.get("direction", "")) for r in rows)
     ways = ways_of(metrics)
-    return [_table(d, [r for r in rows if str(r.get("direction", "")) == d], ways) for d in directions]
+    return [_table(d, [r for r in rows if str(r.get("direction", "")) == d], ways, decimals) for d in directions]
 
 
-def _table(direction: str, rows: list[dict[str, Any]], ways: Ways) -> Table:
+def _table(direction: str, rows: list[dict[str, Any]], ways: Ways, decimals: int | None) -> Table:
     there = dict.fromkeys(key for row in rows for key in row if not math.isnan(number(row[key])))
     names = [name for name in there if not is_spread(name, there)]
     marks = [row for row in rows if str(row.get("method")) in MARKS]
@@ -138,10 +141,12 @@ def _table(direction: str, rows: list[dict[str, Any]], ways: Ways) -> Table:
     best = {name: _best_of(rivals, name, way) for name, way in columns}
     shown = []
     for row in rows:
-        cells = [(_spread(row, name), row in rivals and number(row.get(name)) == best[name]) for name in names]
+        cells = [
+            (_spread(row, name, decimals), row in rivals and number(row.get(name)) == best[name]) for name in names
+        ]
         shown.append(Row(str(row.get("method", "")), row.get("method") == OURS, cells))
     won, lost = _compared(rivals, best)
-    verdict = " ".join([_verdict(won, lost), *(_mark(row, names) for row in marks)]).strip()
+    verdict = " ".join([_verdict(won, lost), *(_mark(row, names, decimals) for row in marks)]).strip()
     return Table(direction, columns, shown, lost, verdict)
 
 
@@ -150,12 +155,14 @@ def is_spread(name: str, names: Iterable[str]) -> bool:
     return name.endswith(SPREAD) and name.removesuffix(SPREAD) in names
 
 
-def _spread(row: dict[str, Any], name: str) -> str:
+def _spread(row: dict[str, Any], name: str, decimals: int | None) -> str:
     """A score with its standard deviation, where there is one, in as many decimals."""
     value, spread = number(row.get(name)), number(row.get(name + SPREAD))
     # Subsets as large as the whole set are all the same: what is left then is rounding.
     if not (math.isfinite(value) and 1e-9 * abs(value) < spread < math.inf):
-        return digits(row.get(name))
+        if decimals is None or not math.isfinite(value):
+            return digits(row.get(name))
+        return f"{value:.{decimals}f}"
     decimals = max(0, 1 - math.floor(math.log10(spread)))
     return f"{value:.{decimals}f} ± {spread:.{decimals}f}"
 
@@ -166,9 +173,9 @@ def _best_of(rows: list[dict[str, Any]], name: str, way: str | None) -> float | 
     return _best(values, way) if len(values) > 1 else None
 
 
-def _mark(row: dict[str, Any], names: list[str]) -> str:
+def _mark(row: dict[str, Any], names: list[str], decimals: int | None) -> str:
     """What a mark scores, in one sentence."""
-    scores = [f"{_spread(row, name)} in {name}" for name in names if math.isfinite(number(row.get(name)))]
+    scores = [f"{_spread(row, name, decimals)} in {name}" for name in names if math.isfinite(number(row.get(name)))]
     method = str(row["method"])
     return f"{method.capitalize()} score {_listed(scores, 'and')}: a mark to come near, not to beat." if scores else ""
 
