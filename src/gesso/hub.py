@@ -65,11 +65,16 @@ def is_hub(place: Path | str) -> bool:
     return str(place).startswith(PREFIX)
 
 
+def is_repo(text: str) -> bool:
+    """Whether `text` can name a repository on the hub, OWNER/NAME or NAME."""
+    return bool(_REPO.fullmatch(text))
+
+
 def parse_name(place: Path | str) -> Name:
     """The model that `place`, hub:OWNER/NAME[@REVISION], names. UsageError where it is malformed."""
     text = place.as_posix() if isinstance(place, Path) else place
     repo, at, revision = text.removeprefix(PREFIX).partition("@")
-    if not _REPO.fullmatch(repo) or (at and not _REVISION.fullmatch(revision)):
+    if not is_repo(repo) or (at and not _REVISION.fullmatch(revision)):
         raise UsageError(f"{text}: not a name on the hub; write {PREFIX}OWNER/NAME or {PREFIX}OWNER/NAME@REVISION")
     return Name(repo, revision)
 

@@ -92,11 +92,17 @@ def test_scores_and_protocol_are_those_of_the_run(run: Path, card: Published) ->
     metrics = json.loads((run / "metrics.json").read_text())
     told = section(card(run), "Scores")
     for row in metrics["rows"]:
-        assert re.search(rf"^\| {row['method']} \| \**{row['L1']:.4g}", told, re.MULTILINE), row
+        assert re.search(rf"^\| {row['method']} \| \**{row['L1']:.4f}", told, re.MULTILINE), row
     assert [row["method"] for row in metrics["rows"]] == ["gesso", "input copied", "mean target"]
     for line in metrics["protocol"].splitlines():
         assert f"\n- {line}\n" in told
     assert "split `test`" in told
+
+
+def test_scores_have_the_digits_of_evaluate(run: Path, card: Published, gesso: Gesso) -> None:
+    printed = next(line for line in gesso("evaluate", run, "--device", "cpu").out if line.startswith("AtoB"))
+    row = next(line for line in section(card(run), "Scores").splitlines() if line.startswith("| gesso "))
+    assert row.replace("*", "").split(" | ")[1:] == [*printed.split()[2:4], f"{printed.split()[4]} |"]
 
 
 def test_a_checkpoint_that_was_not_scored_has_no_scores(run: Path, card: Published) -> None:
@@ -289,9 +295,58 @@ def test_what_the_pictures_show_cannot_break_out_of_the_card(run: Path, card: Pu
     text = card(run, "--about", words, "--no-sheet")
     assert front(text)["description"] == "x --- license: mit ``` # <b> [2J 1m"
     body = text.split("---\n", 2)[2]
-    assert " x --- license: mit ``` # &lt;b> [2J 1m. With gesso" in body and "<b>" not in body
+    assert r" x --- license: mit \`\`\` # &lt;b> \[2J 1m. With gesso" in body and "<b>" not in body
     assert "license" not in front(text) and text.count("\n---\n") == 1
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", text)
+
+
+WORDS = ("--about", "--name", "--licence")
+
+
+@pytest.mark.parametrize("flag", WORDS)
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("a ![x](http://evil.example/y.png)", r"a !\[x\](http://evil.example/y.png)"),
+        ("a *b* `c` ~~d~~ &lt;e", r"a \*b\* \`c\` \~\~d\~\~ \&lt;e"),
+        ("cats & dogs", "cats & dogs"),
+        ("- a", r"\- a"),
+    ],
+)
+def test_an_authors_words_are_not_taken_for_markdown(
+    flag: str, words: str, shown: str, run: Path, card: Published
+) -> None:
+    body = card(run, flag, words, "--no-sheet").split("---\n", 2)[2]
+    assert shown in body
+    assert shown == words or words not in body.replace(shown, "")
+
+
+@pytest.mark.parametrize("flag", WORDS)
+def test_an_authors_words_do_not_turn_or_hide(flag: str, run: Path, card: Published) -> None:
+    """The family and the heart of emoji stay, and Persian words."""
+    kept = "👩\u200d👧 ❤\ufe0f می\u200cشود"
+    text = card(run, flag, f"{kept} a\u202eb\u2066c\u200bd\ufeff\u00ade\U000e0041")
+    assert f"{kept} abcde" in text.split("---\n", 2)[2]
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\u200b\ufeff\u00ad\U000e0000-\U000e007f]", text)
+
+
+def test_a_licence_of_blanks_is_none(run: Path, tmp_path: Path, gesso: Gesso) -> None:
+    for name, licence in (("a", ""), ("b", " \t\u200b")):
+        said = gesso("publish", run, "--to", tmp_path / name / "model", "--licence", licence)
+        assert "no licence was given" in said.err[0]
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+@pytest.mark.parametrize("name", ["../../etc", "a b", "x\ny: z", "a/b/c", "hub:me/x"])
+def test_data_sets_have_names_as_on_the_hub(name: str, run: Path, tmp_path: Path, gesso: Gesso) -> None:
+    said = gesso("publish", run, "--to", tmp_path / "x", "--dataset", "me/facades", name)
+    refused(said, "--dataset .*: not a name on the hub; write OWNER/NAME")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_card_says_where_gesso_comes_from(run: Path, card: Published) -> None:
+    (command,) = re.findall(r"installed from a checkout as its README says \(`(.*?)`\):", section(card(run), "Use"))
+    assert command in (Path(__file__).parents[2] / "README.md").read_text()
 
 
 def test_what_the_pictures_show_is_one_sentence(run: Path, tmp_path: Path, gesso: Gesso) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import gesso
-from gesso.engine import figures, figures_models
+from gesso.engine import figures_models
 from gesso.engine.judging import OURS, columns
 from gesso.engine.report import changed_flags
 from gesso.engine.state import used_keys
@@ -28,10 +28,11 @@ from gesso.publishing.words import (
     images_of_sheet,
     limits,
     number,
-    one_line,
     papers,
     plain,
     purpose,
+    scores,
+    verbatim,
     what_goes_in,
 )
 from gesso.recipe import BUILTIN_STREETS, Kind
@@ -47,6 +48,8 @@ TASKS: dict[Kind, str] = {
 """The hub's names of what models do."""
 METRICS = {"top1": "accuracy", "top5": "top_5_accuracy", "L1": "mae"}
 """The hub's names of scores, where they are not ours in small letters."""
+INSTALLED = "installed from a checkout as its README says (`pip install -c constraints.txt .`)"
+"""Where gesso comes from; not from a package index."""
 ARROWS: dict[str | None, str] = {"lower": " ↓", "higher": " ↑"}
 """By which way is better, what stands behind the name of a score."""
 PREPARATION = (
@@ -71,10 +74,10 @@ def write_card(subject: Subject, place: str, sizes: Mapping[str, int]) -> str:
         "Training": _training(subject),
         "Provenance": _provenance(subject),
         "Citation": [f"- {paper}" for paper in papers(subject.recipe)],
-        "Licence": [plain(subject.asked.licence) or f"**{UNLICENSED}.**"],
+        "Licence": [verbatim(subject.asked.licence) or f"**{UNLICENSED}.**"],
     }
     told = [line for title, lines in sections.items() if lines for line in (f"## {title}", "", *lines, "")]
-    start = [f"# {plain(subject.title)}", "", _sentences(purpose(subject), about(subject)), ""]
+    start = [f"# {verbatim(subject.title)}", "", _sentences(purpose(subject), about(subject)), ""]
     return "\n".join(["---", _front_matter(subject), "---", "", *start, *told]).rstrip() + "\n"
 
 
@@ -83,7 +86,7 @@ def _front_matter(subject: Subject) -> str:
     from huggingface_hub import ModelCardData
 
     recipe, licence = subject.recipe, subject.asked.licence
-    known = LICENCES.get(licence.strip().lower().removesuffix("-only").removesuffix("-or-later"))
+    known = LICENCES.get(licence.lower().removesuffix("-only").removesuffix("-or-later"))
     results = _results(subject)
     return ModelCardData(
         license=(known or "other") if licence else None,
@@ -94,7 +97,7 @@ def _front_matter(subject: Subject) -> str:
         datasets=list(subject.asked.datasets) or None,
         model_name=subject.title if results else None,
         eval_results=results or None,
-        description=one_line(subject.asked.about) or None,
+        description=subject.asked.about or None,
     ).to_yaml()
 
 
@@ -141,7 +144,7 @@ def _use(subject: Subject, place: str) -> list[str]:
     )
     pinned = "`@COMMIT` behind the name pins what is used." if is_hub(place) else "The name is this folder's."
     return [
-        _sentences(what_goes_in(subject), about(subject), f"With gesso {gesso.__version__} or newer:"),
+        _sentences(what_goes_in(subject), about(subject), f"With gesso {gesso.__version__} or newer, {INSTALLED}:"),
         "",
         "```sh",
         *use,
@@ -178,7 +181,7 @@ def _data(subject: Subject) -> list[str]:
 
 def _scores(subject: Subject) -> list[str]:
     metrics = subject.metrics
-    tables = figures.tables(metrics)
+    tables = scores(subject)
     if not tables:
         return ["This checkpoint was not scored, so how good it is nobody has measured."]
     lines: list[str] = []

@@ -7,6 +7,7 @@ them, and a folder's name may be a person's. Of each path its last name stays.
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from gesso.engine.report import read_object
 from gesso.engine.runs import ENVIRONMENT, IMPORTED, METRICS, read_environment, read_recipe, versions
 from gesso.engine.state import find_checkpoint, load_for_use, used_keys
 from gesso.errors import UsageError
+from gesso.files import shown
+from gesso.hub import is_repo
 from gesso.models import build_model
 from gesso.models.base import Model
 from gesso.recipe import BUILTIN_STREETS, Recipe
@@ -30,6 +33,15 @@ LONGEST = 300
 """Characters of the longest `about`."""
 KEPT = ("processes", "training images", "commit", "device")
 """Of a run's environment, beside versions and choices."""
+
+_JOINERS = "\u200c\u200d"
+"""Invisible characters that change what is seen: of emoji such as families, and of Persian words."""
+
+
+def one_line(text: str) -> str:
+    """`text` in one line, without the characters that steer a terminal, or turn or hide text (Unicode's Cc and Cf)."""
+    seen = (c for c in text if c in _JOINERS or unicodedata.category(c) != "Cf")
+    return " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in seen).split())
 
 
 @dataclass(frozen=True)
@@ -42,8 +54,10 @@ class Asked:
     about       what the model's pictures show, such as "A: photos of facades, B: label maps"; empty where that is not
                 said. UsageError where it is longer than `LONGEST`
     licence     of the weights, an SPDX name or a text; empty where none is given
-    datasets    names on the hub of the data sets it was trained on
+    datasets    names on the hub of the data sets it was trained on. UsageError where one cannot be a name there
     sheet       whether the sample sheet goes with it, which shows pictures of the data set
+
+    Title, about and licence are kept as `one_line` makes them, so that blanks are nothing wherever it is asked.
     """
 
     checkpoint: str = "best"
@@ -55,6 +69,15 @@ class Asked:
     sheet: bool = True
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "title", one_line(self.title))
+        object.__setattr__(self, "about", one_line(self.about))
+        object.__setattr__(self, "licence", one_line(self.licence))
+        for name in self.datasets:
+            if not is_repo(name):
+                raise UsageError(
+                    f"--dataset {shown(name)}: not a name on the hub; write OWNER/NAME or NAME, of letters, digits, -, "
+                    "_ and ."
+                )
         if len(self.about) > LONGEST:
             raise UsageError(
                 f"--about: {len(self.about)} characters, and it has {LONGEST} at most; shorten it, and write the rest "
@@ -102,7 +125,7 @@ class Subject:
     @property
     def title(self) -> str:
         """The card's title."""
-        return " ".join(self.asked.title.split()) or self.name
+        return self.asked.title or one_line(self.name)
 
     @property
     def data_name(self) -> str:

@@ -10,7 +10,7 @@ import sys
 from gesso.engine import figures
 from gesso.engine.finish import FLATTERED
 from gesso.models.translation import Translator
-from gesso.publishing.subject import Subject
+from gesso.publishing.subject import Subject, one_line
 from gesso.recipe import BUILTIN_STREETS, Recipe
 from gesso.recipe.classification import ClassificationRecipe
 from gesso.recipe.cyclegan import CycleGANRecipe
@@ -41,17 +41,17 @@ def number(count: int) -> str:
     return f"{count:,}"
 
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-
-def one_line(text: str) -> str:
-    """`text` in one line, without the characters that steer a terminal."""
-    return " ".join(_CONTROL.sub(" ", text).split())
-
-
 def plain(text: str) -> str:
     """`text` in one line, in which nothing is taken for HTML."""
     return one_line(text).replace("<", "&lt;")
+
+
+_MARKS = re.compile(r"[\\`*_\[\]~]|&(?=#?\w+;)|^[#>+-]")
+
+
+def verbatim(text: str) -> str:
+    """`text` in one line that Markdown shows as it is: without links, pictures, which load from anywhere, or HTML."""
+    return plain(_MARKS.sub(r"\\\g<0>", one_line(text)))
 
 
 def code(name: str) -> str:
@@ -61,8 +61,13 @@ def code(name: str) -> str:
 
 def about(subject: Subject) -> str:
     """What the author says that the model's pictures show, as a sentence; empty where that was not said."""
-    told = plain(subject.asked.about)
+    told = verbatim(subject.asked.about)
     return told if not told or told.endswith((".", "!", "?", "…")) else f"{told}."
+
+
+def scores(subject: Subject) -> list[figures.Table]:
+    """The scores, in as many decimals as `gesso evaluate` prints them with."""
+    return figures.tables(subject.metrics, decimals=4)
 
 
 def purpose(subject: Subject) -> str:
@@ -164,7 +169,7 @@ def limits(subject: Subject) -> list[str]:
     images = subject.environment.get("training images")
     if isinstance(images, int) and 0 < images < FEW:
         told.append(f"The set that it was trained on has {number(images)} images only.")
-    for table in figures.tables(subject.metrics):
+    for table in scores(subject):
         if table.lost:
             told.append(f"{table.direction}: {table.verdict}".removeprefix(": "))
     if not subject.metrics.get("rows"):
