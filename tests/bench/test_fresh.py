@@ -67,3 +67,24 @@ def test_a_second_interrupt_kills_the_process(tmp_path: Path) -> None:
         os.kill(parent.pid, signal.SIGINT)
         assert parent.stdout.read() == "interrupted\n"
     assert time.monotonic() - began < 50
+
+
+def test_a_second_interrupt_while_the_first_is_passed_on_kills_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    wait, send, waited = subprocess.Popen.wait, subprocess.Popen.send_signal, []
+
+    def interrupted_once(process: "subprocess.Popen[bytes]") -> int:
+        waited.append(process)
+        if len(waited) == 1:
+            raise KeyboardInterrupt
+        return wait(process)
+
+    def interrupted(process: "subprocess.Popen[bytes]", number: int) -> None:
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        send(process, number)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted_once)
+    monkeypatch.setattr(subprocess.Popen, "send_signal", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_python(["-c", "import time; time.sleep(60)"])
+    assert waited[0].returncode == -signal.SIGKILL

@@ -27,8 +27,8 @@ def run_python(words: Sequence[str], out: Path | None = None) -> int:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)
             try:
+                process.send_signal(signal.SIGINT)  # a second interrupt may come before this returns
                 process.wait()
             except KeyboardInterrupt:
                 process.kill()
