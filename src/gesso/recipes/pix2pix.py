@@ -56,8 +56,8 @@ def pix2pix_demo() -> Pix2PixRecipe:
     """A small pix2pix that draws street photos from label maps in minutes on a CPU.
 
     data      builtin:streets, rendered as needed
-    cost      measured: 4 min 10 s on 2 CPU cores with AMX, in bf16
-    expected  measured: L1 0.075, PSNR 19.0, SSIM 0.39 on 60 unseen streets (input copied 0.166, 13.4, 0.13; mean target
+    cost      measured: 3 min on 2 CPU cores, in fp32
+    expected  measured: L1 0.077, PSNR 18.8, SSIM 0.37 on 60 unseen streets (input copied 0.166, 13.4, 0.13; mean target
               0.106, 16.8, 0.21)
     command   gesso train pix2pix-demo
     """
