@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import secrets
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -46,7 +47,7 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     With `sync` the bytes are on the disk before the name is, so that a loss of power leaves no empty file.
     Without, the system writes them when it likes: for many files that can be made again.
     """
-    beside = _hidden(path)
+    beside = hidden(path)
     with disk_errors(path):
         try:
             with beside.open("x+b") as file:
@@ -89,7 +90,7 @@ def write_all(contents: Iterable[tuple[Path, bytes | memoryview]], *, replace: b
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if path.is_dir():  # known now, and not when others have been renamed
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-                beside[path] = _hidden(path)
+                beside[path] = hidden(path)
                 with beside[path].open("xb") as file:
                     file.write(content)
                     file.flush()
@@ -97,7 +98,7 @@ def write_all(contents: Iterable[tuple[Path, bytes | memoryview]], *, replace: b
         whole = True
         for path in beside if replace and len(beside) > 1 else ():  # a lone file takes its place in one step
             with disk_errors(path), contextlib.suppress(FileNotFoundError):
-                aside[path] = _hidden(path)
+                aside[path] = hidden(path)
                 path.rename(aside[path])
         for path, written in reversed(beside.items()):
             if replace:
@@ -113,9 +114,9 @@ def write_all(contents: Iterable[tuple[Path, bytes | memoryview]], *, replace: b
                 folder.rmdir()
         raise
     finally:
-        for hidden in (*aside.values(), *beside.values()):
+        for left in (*aside.values(), *beside.values()):
             with contextlib.suppress(OSError):
-                hidden.unlink()
+                left.unlink()
     return list(beside)
 
 
@@ -157,9 +158,15 @@ def _named(written: Path) -> bool:
         return True
 
 
-def _hidden(path: Path) -> Path:
+def hidden(path: Path) -> Path:
     """A new name beside `path`, short, because `path` may have the longest name there is."""
     return path.with_name(f".{secrets.token_hex(8)}.tmp")
+
+
+def probe(folder: Path) -> None:
+    """OSError unless a file can be made in `folder`; leaves none. Permissions alone do not tell, as for root."""
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def shown(path: Path | str) -> str:

@@ -11,7 +11,6 @@ timeout; Python's own transactions are switched off for that.
 
 import contextlib
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from gesso.errors import DiskError, UsageError
-from gesso.files import disk_errors
+from gesso.files import disk_errors, probe
 
 WAIT = 60
 """Seconds that a process waits for others that write to the same SQLite file."""
@@ -135,8 +134,7 @@ def _sqlite(path: Path) -> Database:
 def _check_folder(path: Path) -> None:
     """DiskError where no file can be made beside `path`: a lock would be waited for in vain, and SQLite needs them."""
     try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
+        probe(path.parent)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DiskError(

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import importlib
 import os
-import secrets
 import shutil
 import threading
 import time
@@ -23,6 +22,7 @@ import filelock
 import requests
 
 from gesso.errors import DataError, DiskError, GessoError, UsageError
+from gesso.files import hidden
 
 WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds between the tries of one read."""
@@ -210,7 +210,7 @@ class Copies:
     def _copy(self, remote: Place, size: int, path: Path, why: str) -> None:
         used = sum(other.stat().st_size for other in self._folder.glob("*.tar"))
         room = min(self._limit - used, int(0.95 * shutil.disk_usage(self._folder).free))
-        beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
+        beside = hidden(path)
         done = 0
 
         def fits(size: int) -> None:

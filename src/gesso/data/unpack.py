@@ -13,7 +13,6 @@ import io
 import lzma
 import os
 import re
-import secrets
 import shutil
 import stat
 import sys
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from gesso.errors import DataError, UsageError
-from gesso.files import disk_errors
+from gesso.files import disk_errors, hidden
 from gesso.progress import Progress, silent
 
 MAX_BYTES = 2**38
@@ -76,7 +75,7 @@ def unpack(
     """
     if out.exists() or out.is_symlink():
         raise UsageError(f"{out} is there already and is not overwritten; remove it or name another folder")
-    beside = out.with_name(f".{secrets.token_hex(8)}.tmp")  # short, because `out` may have the longest name there is
+    beside = hidden(out)
     try:
         # Whatever reading raises is a DataError already, so an OSError is one of writing.
         with _opened(archive) as file, disk_errors(out):

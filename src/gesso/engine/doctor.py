@@ -2,7 +2,6 @@
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -20,6 +19,7 @@ from gesso.devices import (
 )
 from gesso.engine.runs import versions
 from gesso.errors import UsageError
+from gesso.files import probe
 from gesso.metrics.features import INCEPTION_SHA256, find_inception
 
 OPTIONAL = ("wandb", "mlflow")
@@ -57,8 +57,7 @@ def _cache() -> str:
     path = platformdirs.user_cache_path("gesso")
     there = next(folder for folder in (path, *path.parents) if folder.exists())
     try:
-        with tempfile.TemporaryFile(dir=there):
-            pass
+        probe(there)
     except OSError:
         return f"{path} cannot be written; name another folder with --data.cache-dir"
     return f"{path}, {shutil.disk_usage(there).free / 1e9:.0f} GB free on the disk"

@@ -3,14 +3,13 @@
 import contextlib
 import errno
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from gesso.errors import UsageError
 from gesso.exporting.graph import Graph
 from gesso.exporting.source import Options, Source
-from gesso.files import disk_errors, write_all
+from gesso.files import disk_errors, probe, write_all
 
 
 def places(source: Source, out: Path, graphs: list[Graph], options: Options, suffix: str, *more: str) -> list[Path]:
@@ -52,8 +51,7 @@ def check_places(paths: list[Path], options: Options) -> None:
             for name in (path, *(folder / part for part in to_make)):
                 with contextlib.suppress(FileNotFoundError):
                     name.lstat()  # says whether the system takes such a name
-            with tempfile.TemporaryFile(dir=folder):
-                pass
+            probe(folder)
 
 
 def write_exported(contents: Iterable[tuple[Path, bytes | memoryview]], options: Options) -> list[Path]:

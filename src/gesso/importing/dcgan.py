@@ -17,8 +17,6 @@ from gesso.networks.dcgan import IMAGE_SIZES, TOP
 from gesso.recipes.dcgan import dcgan
 
 NETWORKS = ("G", "D")
-NO_NAME = re.compile("(?!)")
-"""What finds a network in no file's name."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class _Found:
 def import_dcgan(files: tuple[str, ...], options: Options) -> Imported:
     """The generator, and the discriminator if given, as a dcgan run."""
     no_use("dcgan-example", options, "direction", "dropout", "padding", "blocks", "classes")
-    named = given(files, NETWORKS, NO_NAME)
+    named = given(files, NETWORKS, by_name=None)
     states = {path: read_state(path) for _, path in named}
     is_in = {path: "G" if "main.1.weight" in state else "D" for path, state in states.items()}
     if wrong := next(((network, path) for network, path in named if network and network != is_in[path]), None):

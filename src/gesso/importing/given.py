@@ -17,11 +17,11 @@ PARALLEL = "module."
 """In front of every name that nn.DataParallel wrote."""
 
 
-def given(files: tuple[str, ...], networks: tuple[str, ...], by_name: re.Pattern[str]) -> list[tuple[str, Path]]:
+def given(files: tuple[str, ...], networks: tuple[str, ...], by_name: re.Pattern[str] | None) -> list[tuple[str, Path]]:
     """Network and path of each of `files`, FILE or NETWORK=FILE; the network is empty where nothing tells it.
 
     UsageError where there is none. by_name: finds a network's name, its group 1, in the name of a file without its last
-    suffix.
+    suffix; None where names of files tell nothing.
     """
     if not files:
         raise UsageError("name a file of weights; see gesso import --help")
@@ -30,7 +30,7 @@ def given(files: tuple[str, ...], networks: tuple[str, ...], by_name: re.Pattern
         network, _, file = word.partition("=")
         path = Path(file if network in networks and file else word).expanduser()
         if network not in networks or not file:
-            match = by_name.search(path.stem)
+            match = by_name.search(path.stem) if by_name else None
             network = match[1] if match else ""
         found.append((network, path))
     return found

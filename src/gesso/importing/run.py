@@ -7,7 +7,6 @@ anew and says so. Networks that no file had are drawn from the recipe's seed.
 import hashlib
 import json
 import os
-import secrets
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from gesso.engine.runlog import RunLog
 from gesso.engine.runs import ENVIRONMENT, IMPORTED, LOG, RECIPE, source_commit, versions
 from gesso.engine.state import check_fit, counters, load_into
 from gesso.errors import DiskError, UsageError
-from gesso.files import disk_errors, write_atomically
+from gesso.files import disk_errors, hidden, write_atomically
 from gesso.importing.imported import Imported, Part
 from gesso.models import build_model
 from gesso.recipe import Recipe
@@ -39,7 +38,7 @@ def write_run(imported: Imported, out: Path, name: str = "") -> Path:
         network: {"file": str(part.path), "sha256": _digest(part.path)} for network, part in imported.parts.items()
     }
     environment = {**versions(), "commit": source_commit(), IMPORTED: origins}
-    beside = out.with_name(f".{secrets.token_hex(8)}.tmp")  # short, because `out` may have the longest name there is
+    beside = hidden(out)
     with disk_errors(out):
         try:
             beside.mkdir(parents=True)

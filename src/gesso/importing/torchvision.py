@@ -24,7 +24,7 @@ def import_torchvision(files: tuple[str, ...], options: Options) -> Imported:
     no_use("torchvision", options, "direction", "dropout", "padding", "blocks")
     if len(files) > 1:
         raise UsageError(f"{files[1]}: a classifier is one network in one file")
-    ((_, path),) = given(files, NETWORKS, re.compile("(net)"))
+    ((_, path),) = given(files, NETWORKS, by_name=None)
     weights = with_newer_names(read_state(path))
     network = _network(path, weights)
     classes = _of(path, weights, "classifier.weight", 2).shape[0]

@@ -9,7 +9,6 @@ be shrunk here to save room, but never so far that a crop of 256 pixels no longe
 import json
 import os
 import re
-import secrets
 import zlib
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -22,7 +21,7 @@ from gesso.data.order import ORDER, random
 from gesso.data.prepare.target import Prepared, checked_target, digest, filling, over
 from gesso.data.prepare.tree import Tree, open_tree
 from gesso.errors import DataError, UsageError
-from gesso.files import disk_errors, write_atomically
+from gesso.files import disk_errors, hidden, write_atomically
 from gesso.progress import Progress, silent
 
 CROP = 256  # pixels; the origin's centre crop
@@ -162,7 +161,7 @@ def _write(image: _Image, target: Path, shorter_side: int, link: bool) -> int:
 
 
 def _copy(image: _Image, target: Path, link: bool) -> None:
-    beside = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    beside = hidden(target)
     with disk_errors(target):
         if link:
             try:
