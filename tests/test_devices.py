@@ -18,6 +18,7 @@ from gesso.devices import (
     facts,
     measure_matmul_peak,
 )
+from gesso.devices import cpu
 from gesso.engine.doctor import examine
 from gesso.errors import UsageError
 
@@ -221,3 +222,25 @@ def test_devices_import_where_there_is_no_resource_module() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("gain", "chosen"), [(4.4, "bf16"), (0.5, "fp32"), (1.1, "fp32")])
+def test_a_processor_takes_bfloat16_where_its_instructions_are_faster(
+    gain: float, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr("gesso.devices.cpu.bf16_gain", lambda: gain)
+    reason = f"this CPU multiplies matrices in bfloat16 {gain} times as fast as in float32"
+    assert choose_precision("auto", torch.device("cpu")) == Choice(chosen, reason)
+
+
+def test_a_processor_without_such_instructions_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False})
+    monkeypatch.setattr("gesso.devices.cpu.bf16_gain", lambda: pytest.fail("it was timed"))
+    assert choose_precision("auto", torch.device("cpu")).value == "fp32"
+
+
+def test_timing_bfloat16_draws_no_random_numbers() -> None:
+    before = torch.get_rng_state()
+    assert cpu.bf16_gain.__wrapped__() > 0
+    assert torch.equal(torch.get_rng_state(), before)
