@@ -15,10 +15,10 @@ from gesso.devices import (
     choose_compile,
     choose_device,
     choose_precision,
+    cpu,
     facts,
     measure_matmul_peak,
 )
-from gesso.devices import cpu
 from gesso.engine.doctor import examine
 from gesso.errors import UsageError
 
