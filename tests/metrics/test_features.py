@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gesso.errors import UsageError
+from gesso.files import hidden
 from gesso.metrics import features as module
 from gesso.metrics.features import Inception, find_inception, load_inception, prepare
 from gesso.metrics.features_gathered import Gathered, gather, statistics_of
@@ -312,14 +314,14 @@ def test_images_that_fail_leave_nothing(tmp_path: Path) -> None:
     assert [path.suffix for path in (tmp_path / "features").iterdir()] in ([".lock"], [])
 
 
-def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+def test_what_a_killed_process_left_is_removed_and_what_another_writes_is_not(tmp_path: Path) -> None:
+    left, under_way = (hidden(tmp_path / "features" / "any.npz") for _ in range(2))
+    left.parent.mkdir()
+    for path in (left, under_way):
+        path.write_bytes(b"half")
+    os.utime(left, (0, 0))
     remembered(tmp_path, Projection())
-    (path,) = (tmp_path / "features").glob("*.npz")
-    path.unlink()
-    left = path.with_name(f".{path.name}.12345.tmp")
-    left.write_bytes(b"half")
-    remembered(tmp_path, Projection())
-    assert path.exists() and not left.exists()
+    assert under_way.exists() and not left.exists()
 
 
 def test_without_a_place_for_the_cache_it_goes_on_and_says_so(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ evaluation to the next, so what was gathered from them is remembered on disk.
 import contextlib
 import hashlib
 import io
+import time
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -27,6 +28,7 @@ from gesso.metrics.features import Features
 from gesso.progress import Say
 
 FORMAT = 1
+_ABANDONED = 3600  # seconds; to write a file takes one or two
 
 
 @dataclass
@@ -165,14 +167,21 @@ def statistics_of(
             return gather(images, features, keep, seed)
         if (known := _read(path, keep, seed)) is not None:
             return known
-        for left in path.parent.glob(f".{path.name}.*.tmp"):  # of a process that was killed: we hold its lock
-            left.unlink(missing_ok=True)
+        _sweep(path.parent)
         gathered = gather(images, features, keep, seed)
         try:
             _write(path, gathered)
         except DiskError as error:
             say(f"the features of the real images are not remembered: {error}")
         return gathered
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes were writing: hidden files that are too old to be another's, who is still at it."""
+    with contextlib.suppress(OSError):  # another process may sweep too
+        for left in folder.glob(".*.tmp"):
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                left.unlink()
 
 
 def _read(path: Path, keep: int, seed: int) -> Gathered | None:
