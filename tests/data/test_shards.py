@@ -10,7 +10,7 @@ from toy_shards import COLOURS, Server, _no_waiting, all_right, colour, opened, 
 
 from gesso.data.shards import is_shards, shard_splits
 from gesso.data.sources import Unit, fingerprint
-from gesso.errors import BadImage, DataError, UsageError
+from gesso.errors import BadImage, DataError, DiskError, UsageError, passing
 
 __all__ = ["_no_waiting", "serve"]
 
@@ -95,6 +95,16 @@ def test_a_copy_that_does_not_fit_names_the_mend(tmp_path: Path, serve: Callable
     with pytest.raises(UsageError, match=r"train-000001\.tar.*--data\.cache-limit-gb"):
         opened(f"{server.url}/train-{{000000..000002}}.tar", tmp_path / "cache", cache_limit_gb=25e-6)
     assert not list((tmp_path / "cache").rglob("*.tmp"))
+
+
+def test_a_cache_that_can_take_no_copy_is_not_over_at_another_start(
+    tmp_path: Path, serve: Callable[..., Server]
+) -> None:
+    server = serve(write_shards(tmp_path / "set"))
+    (tmp_path / "cache").write_text("a file where a folder must be")
+    with pytest.raises(DiskError, match=r"name another --data\.cache-dir") as caught:
+        opened(f"{server.url}/train-000000.tar", tmp_path / "cache")
+    assert not passing(caught.value)
 
 
 def test_a_failing_server_is_tried_again(tmp_path: Path, serve: Callable[..., Server]) -> None:

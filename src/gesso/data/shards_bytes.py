@@ -314,7 +314,7 @@ def _disk_errors(path: Path, remote: Place) -> Iterator[None]:
         raise DiskError(
             f"{path}: the copy of {remote.location} cannot be written ({error.strerror or error}); free some space or "
             "name another --data.cache-dir"
-        ) from None
+        ) from error
 
 
 @contextlib.contextmanager

@@ -333,7 +333,7 @@ def _write(out: IO[bytes], data: bytes) -> None:
             left = left[out.write(left) :]
     except OSError as error:
         place = tempfile.gettempdir()
-        raise DiskError(f"{place}: cannot be written ({error.strerror}); free some space or set TMPDIR") from None
+        raise DiskError(f"{place}: cannot be written ({error.strerror}); free some space or set TMPDIR") from error
 
 
 def _checked(path: Path, name: str) -> str:
