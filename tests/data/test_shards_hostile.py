@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toy_shards import _no_waiting, opened, write_shards, write_tar
 
-from gesso.data.shards_index import write_index
+from gesso.data.shards_index import ShardIndex, write_index
 from gesso.errors import DataError, GessoError
 
 __all__ = ["_no_waiting"]
@@ -57,6 +58,18 @@ def test_a_giant_header_takes_no_memory(tmp_path: Path) -> None:
     (tmp_path / "0.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
     with pytest.raises(DataError, match="a header is too large"):
         opened(tmp_path, tmp_path / "cache")
+
+
+def test_a_key_that_stands_twice_among_many_is_named_at_once(tmp_path: Path) -> None:
+    many = 30_000
+    shard = ShardIndex(
+        "train-0.tar", 2**30, "", [*map(str, range(many)), str(many - 1)], *([1] * (many + 1) for _ in range(3))
+    )
+    (tmp_path / "index.jsonl").write_bytes(write_index([shard.line()]))
+    start = time.perf_counter()
+    with pytest.raises(DataError, match=r"train-0\.tar:29999 stands there twice"):
+        opened(tmp_path, tmp_path / "cache")
+    assert time.perf_counter() - start < 2
 
 
 @pytest.fixture(scope="module")

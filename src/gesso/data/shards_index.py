@@ -12,6 +12,7 @@ import json
 import re
 import tarfile
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, cast
@@ -47,10 +48,14 @@ class ShardIndex:
     sizes: list[int] = field(default_factory=list)
 
     def add(self, key: str, class_: int, offset: int, size: int) -> None:
-        for column, value in zip(_COLUMNS, (key, class_, offset, size), strict=True):
-            getattr(self, column).append(value)
+        """One more sample, behind the others."""
+        self.keys.append(key)
+        self.classes.append(class_)
+        self.offsets.append(offset)
+        self.sizes.append(size)
 
     def line(self) -> str:
+        """The shard as one line of the index file, with its line break."""
         return json.dumps(self.__dict__, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
@@ -86,12 +91,11 @@ class Table:
         return len(self._offsets)
 
     def shard(self, row: int) -> int:
+        """The place in `shards` of the one that holds this sample."""
         return bisect_right(self._starts, row) - 1
 
-    def rows(self, shard: int) -> range:
-        return range(self._starts[shard], self._starts[shard + 1])
-
     def key(self, row: int) -> str:
+        """The sample's name, unique in its shard."""
         start = int(self._key_ends[row - 1]) if row else 0
         return self._keys[start : int(self._key_ends[row])].decode()
 
@@ -148,8 +152,7 @@ def _check(shard: ShardIndex, where: str) -> None:
     """DataError where names could lead out of a folder, or numbers out of the shard."""
     if problem := _unsafe(shard.name):
         raise DataError(f"{where}: the shard name {shard.name[:100]!r} {problem}")
-    if len(set(shard.keys)) < len(shard.keys):
-        twice = next(key for i, key in enumerate(shard.keys) if key in shard.keys[:i])
+    if twice := next((key for key, times in Counter(shard.keys).items() if times > 1), ""):
         raise DataError(f"{where}: {shard.name}:{twice} stands there twice; give each sample its own key")
     for key in shard.keys:
         if problem := _unsafe(key):
