@@ -37,6 +37,19 @@ def test_shards_without_an_index_are_scanned_once(tmp_path: Path, monkeypatch: p
     assert all_right(opened(root, tmp_path / "cache"))
 
 
+def test_a_disk_that_cannot_remember_an_index_is_left_as_it_was(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    root = write_shards(tmp_path / "set")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))
+    try:
+        source = opened(root, tmp_path / "cache")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert all_right(source)
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
 def test_brace_ranges_choose_shards(tmp_path: Path) -> None:
     for index in (False, True):
         root = write_shards(tmp_path / f"set{index}", index=index)
@@ -240,7 +253,10 @@ def test_units_are_made_only_when_asked_for(tmp_path: Path, monkeypatch: pytest.
 
 def test_the_first_samples_are_a_subset(tmp_path: Path) -> None:
     source = opened(write_shards(tmp_path / "set"), tmp_path / "cache", limit=10)
-    assert source.counts == {"image": 10} and len(source.units) == 10
+    assert source.counts == {"image": 10}
+    assert [source.decode(unit)["image", i][0, 0].tolist() for i, unit in enumerate(source.units)] == [
+        list(each) for each in COLOURS[:10]
+    ]
 
 
 def test_the_fingerprint_changes_with_a_shard(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import shutil
 import threading
 import time
 from pathlib import Path
@@ -98,6 +97,18 @@ def test_full_disk_falls_back_to_plain_loading(root: Path, monkeypatch: pytest.M
     assert not list((root.parent / "cache").rglob("*.tmp"))
 
 
+def test_a_disk_that_cannot_remember_what_is_bad_is_left_as_it_was(root: Path) -> None:
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))
+    try:
+        store, _ = opened(data_of(root, cache="off"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert store.source.counts == {"A": 6, "B": 6}
+    assert list((root.parent / "cache" / "images").iterdir()) == []
+
+
 @pytest.mark.parametrize("damage", ["truncate", "index", "lost"])
 def test_damaged_cache_is_built_again(damage: str, root: Path) -> None:
     before = everything(opened(data_of(root))[0])
@@ -167,7 +178,6 @@ def test_streets_need_no_folder_and_are_unpaired_where_asked(tmp_path: Path) -> 
     assert np.array_equal(paired.get(("A", 0)), apart.get(("A", 0)))
     assert not np.array_equal(paired.get(("B", 0)), apart.get(("B", 0)))
     assert open_source(data, "test", True).paired
-    shutil.rmtree(tmp_path / "images")
 
 
 def test_index_is_readable_json_with_every_image(root: Path) -> None:

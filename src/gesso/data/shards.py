@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import json
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -37,7 +36,8 @@ from gesso.data.shards_bytes import (
 )
 from gesso.data.shards_index import INDEX, NO_CLASS, ShardIndex, Table, index_shard, parse_index, write_index
 from gesso.data.sources import Slot, Unit
-from gesso.errors import DataError, UsageError
+from gesso.errors import DataError, DiskError, UsageError
+from gesso.files import write_atomically
 from gesso.progress import Progress, Say, silent
 
 CLASSES = "classes.json"
@@ -355,11 +355,9 @@ def _scanned(name: str, shard: ShardBytes, local: LocalPlace) -> ShardIndex:
 
 def _remember(path: Path, data: bytes) -> None:
     """Kept where the cache can be written; else it is made again the next time."""
-    beside = path.with_suffix(f".{secrets.token_hex(4)}.tmp")
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, DiskError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(data)
-        beside.replace(path)
+        write_atomically(path, data, sync=False)
 
 
 def _classes(base: str, largest: int) -> tuple[str, ...]:

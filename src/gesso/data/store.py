@@ -28,7 +28,8 @@ from gesso.data.ahead import ahead
 from gesso.data.decoding import RefusedError
 from gesso.data.images import fit
 from gesso.data.sources import Slot, Source, Unit, fingerprint
-from gesso.errors import BadImage, DataError
+from gesso.errors import BadImage, DataError, DiskError
+from gesso.files import write_atomically
 from gesso.progress import Progress, Say, silent
 from gesso.recipe import Data, TranslationData
 
@@ -211,11 +212,9 @@ def _verify(folder: Path, source: Source, fit: Fit, data: Data, progress: Progre
         return dict(json.loads(memory.read_text()))
     results = _decode_all(source, fit, data, progress)
     bad = {unit.name: result.reason for unit, result in results if isinstance(result, BadImage)}
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, DiskError):
         memory.parent.mkdir(parents=True, exist_ok=True)
-        beside = memory.with_suffix(f".{os.getpid()}.tmp")
-        beside.write_text(json.dumps(bad))
-        beside.replace(memory)
+        write_atomically(memory, json.dumps(bad), sync=False)
     return bad
 
 
