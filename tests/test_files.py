@@ -49,6 +49,47 @@ def test_disk_that_takes_half_leaves_the_old_file_alone(sync: bool, tmp_path: Pa
     assert names(tmp_path) == ["file"]
 
 
+KILLED_IN_THE_MIDDLE = """
+import os, pathlib, signal
+from gesso.files import atomic_file
+with atomic_file(pathlib.Path("file")) as file:
+    file.write(bytes(3000))
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="only Linux has files without a name")
+def test_a_kill_in_the_middle_of_a_file_leaves_nothing_behind(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED_IN_THE_MIDDLE], cwd=tmp_path, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert names(tmp_path) == []
+
+
+def refuses(*given: object, **named: object) -> None:
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def test_where_a_file_gets_no_name_afterwards_its_copy_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "link", refuses)
+    write_atomically(tmp_path / "file", b"content")
+    assert (tmp_path / "file").read_bytes() == b"content"
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_system_whose_files_all_have_names_writes_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    write_atomically(tmp_path / "file", b"content")
+    assert (tmp_path / "file").read_bytes() == b"content"
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_file_has_the_rights_of_any_new_one(tmp_path: Path) -> None:
+    (tmp_path / "any").touch()
+    write_atomically(tmp_path / "file", b"")
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
 def test_all_that_was_given_is_there(tmp_path: Path) -> None:
     pairs = {tmp_path / "a": b"new", tmp_path / "below" / "b": b"other"}
     assert write_all(pairs.items()) == [*pairs]

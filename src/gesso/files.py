@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -50,14 +51,41 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     beside = hidden(path)
     with disk_errors(path):
         try:
-            with beside.open("x+b") as file:
+            with open(beside, "x+b", opener=_nameless) as file:
                 yield file
+                file.flush()
                 if sync:
-                    file.flush()
                     os.fsync(file.fileno())
+                if not os.fstat(file.fileno()).st_nlink:
+                    _give_name(file, beside)
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def _nameless(path: str, flags: int) -> int:
+    """For `open`: a file on the disk of `path` that has no name yet, so that not even a kill leaves it behind. One of
+    that name, where system or disk have no such files.
+    """
+    if hasattr(os, "O_TMPFILE"):
+        with contextlib.suppress(OSError):
+            return os.open(Path(path).parent, os.O_TMPFILE | os.O_RDWR, 0o666)
+    return os.open(path, flags, 0o666)
+
+
+def _give_name(file: BinaryIO, path: Path) -> None:
+    """Name a file from `_nameless`; a copy of it, where it is too late for the file itself: /proc is not there, or the
+    disk does not do it.
+    """
+    number = file.fileno()
+    try:
+        os.link(f"/proc/self/fd/{number}", path, src_dir_fd=number)  # with src_dir_fd Python follows the link of /proc
+    except OSError:
+        file.seek(0)
+        with path.open("xb") as copy:
+            shutil.copyfileobj(file, copy)
+            copy.flush()
+            os.fsync(copy.fileno())
 
 
 def write_atomically(path: Path, content: str | bytes, *, sync: bool = True) -> None:

@@ -1,6 +1,7 @@
 """Pictures by rows: what comes is what the reader of whole pictures gives, what goes is what Pillow reads."""
 
 import io
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -209,7 +210,8 @@ def test_no_more_rows_are_alive_than_were_asked_for(
 
 
 @pytest.mark.parametrize("ending", ["png", "tif"])
-def test_writing_asks_for_rows_as_it_goes(ending: str, tmp_path: Path) -> None:
+def test_writing_asks_for_rows_as_it_goes(ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)  # so the file has a name while it grows
     array, path = picture(2000, 300), tmp_path / f"a.{ending}"
     sizes = []
 

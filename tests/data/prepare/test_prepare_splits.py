@@ -166,7 +166,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path: Path, mo
 
 
 def test_a_disk_that_cannot_link_says_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(source: object, target: object) -> None:
+    def refuse(*given: object, **named: object) -> None:
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", refuse)
