@@ -21,7 +21,7 @@ from gesso.data.order import ORDER, random
 from gesso.data.prepare.target import Prepared, checked_target, digest, filling, over
 from gesso.data.prepare.tree import Tree, open_tree
 from gesso.errors import DataError, UsageError
-from gesso.files import disk_errors, hidden, write_atomically
+from gesso.files import disk_errors, write_atomically
 from gesso.progress import Progress, silent
 
 CROP = 256  # pixels; the origin's centre crop
@@ -161,22 +161,16 @@ def _write(image: _Image, target: Path, shorter_side: int, link: bool) -> int:
 
 
 def _copy(image: _Image, target: Path, link: bool) -> None:
-    beside = hidden(target)
-    with disk_errors(target):
-        if link:
-            try:
-                os.link(os.path.realpath(image.tree.where(image.name)), target)
-                return
-            except OSError as error:
-                raise UsageError(
-                    f"--link: {target} cannot be a link ({error.strerror}); name a folder on the disk of the images, "
-                    "or leave --link away"
-                ) from None
-        try:
-            beside.write_bytes(image.tree.read(image.name))
-            beside.replace(target)
-        finally:
-            beside.unlink(missing_ok=True)
+    if not link:
+        write_atomically(target, image.tree.read(image.name), sync=False)
+        return
+    try:
+        os.link(os.path.realpath(image.tree.where(image.name)), target)
+    except OSError as error:
+        raise UsageError(
+            f"--link: {target} cannot be a link ({error.strerror}); name a folder on the disk of the images, "
+            "or leave --link away"
+        ) from None
 
 
 def _told(size: int) -> str:
