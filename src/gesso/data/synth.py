@@ -8,7 +8,6 @@ import contextlib
 import io
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gesso.data.prepare.target import filling
+from gesso.data.prepare.target import Prepared, filling
 from gesso.data.streets import HOURS, RENDERER, SMALLEST, WEATHERS, Street, render
 from gesso.errors import UsageError
 from gesso.files import disk_errors, write_atomically
@@ -28,16 +27,6 @@ FIRST: Final = {"train": 0, "train B": 5_000_000, "val": 10_000_000, "test": 20_
 """Index of the first scene of each split. `train B` is the other domain of an unpaired set."""
 
 
-@dataclass(frozen=True)
-class Written:
-    """How many images went into each folder."""
-
-    counts: dict[str, int]
-
-    def __str__(self) -> str:
-        return ", ".join(f"{name} {count}" for name, count in self.counts.items())
-
-
 class Writer(Protocol):
     """Renders a data set of `count` training images and a tenth as many of each other split into `out`.
 
@@ -47,7 +36,7 @@ class Writer(Protocol):
 
     def __call__(
         self, out: Path, *, count: int = 400, size: int = 256, seed: int = 0, progress: Progress = silent
-    ) -> Written: ...
+    ) -> Prepared: ...
 
 
 def street_pair(seed: int, index: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -61,7 +50,9 @@ def held_out(count: int) -> int:
     return max(1, count // 10)
 
 
-def write_pairs(out: Path, *, count: int = 400, size: int = 256, seed: int = 0, progress: Progress = silent) -> Written:
+def write_pairs(
+    out: Path, *, count: int = 400, size: int = 256, seed: int = 0, progress: Progress = silent
+) -> Prepared:
     """`train val test`, each file with the photo (A) on the left and the colour labels (B) on the right."""
     splits = {"train": count, "val": held_out(count), "test": held_out(count)}
     with _filled(out, "pairs", count, size, seed, sum(splits.values()), progress) as folder:
@@ -71,12 +62,12 @@ def write_pairs(out: Path, *, count: int = 400, size: int = 256, seed: int = 0, 
                     pair = street_pair(seed, FIRST[split] + i, size)
                     folder.save(name, np.concatenate(pair, axis=1))
                 folder.step()
-    return Written(splits)
+    return Prepared(splits)
 
 
 def write_unpaired(
     out: Path, *, count: int = 400, size: int = 256, seed: int = 0, progress: Progress = silent
-) -> Written:
+) -> Prepared:
     """`trainA` photos and `trainB` colour labels of different streets; `testA` and `testB` show the same streets under
     the same names, so that a translation can be measured."""
     test = held_out(count)
@@ -93,12 +84,12 @@ def write_unpaired(
                 folder.save(a, photo)
                 folder.save(b, labels)
             folder.step()
-    return Written({"trainA": count, "trainB": count, "testA": test, "testB": test})
+    return Prepared({"trainA": count, "trainB": count, "testA": test, "testB": test})
 
 
 def write_classes(
     out: Path, *, count: int = 400, size: int = 256, seed: int = 0, progress: Progress = silent
-) -> Written:
+) -> Prepared:
     """`train/CLASS` and `val/CLASS`, photos by weather and time of day (`clear-day`, `rain-night` …), as many of each
     class as the count allows; every class has one for validation at least."""
     lights = list(itertools.product(WEATHERS, HOURS))
@@ -113,12 +104,12 @@ def write_classes(
                     street = render(seed, FIRST[split] + i, size, size, weather=weather, hour=hour)
                     folder.save(name, street.photo)
                 folder.step()
-    return Written(splits)
+    return Prepared(splits)
 
 
 def write_cityscapes_raw(
     out: Path, *, count: int = 400, size: int = 256, seed: int = 0, progress: Progress = silent
-) -> Written:
+) -> Prepared:
     """Cityscapes' own layout, pictures twice as wide as high (Cityscapes itself has size 1024):
     leftImg8bit/SPLIT/CITY/CITY_SEQUENCE_000019_leftImg8bit.png and, under gtFine/, its _gtFine_labelIds.png (8 bits),
     _gtFine_instanceIds.png (16 bits) and _gtFine_color.png. The cities are gessoburg (train) and gessoheim (val)."""
@@ -130,7 +121,7 @@ def write_cityscapes_raw(
                 if folder.lacks(f"gtFine/{stem}_gtFine_color.png"):  # the last that is saved
                     _save_cityscapes(folder, render(seed, FIRST[split] + i, 2 * size, size, **FAIR), stem)
                 folder.step()
-    return Written(splits)
+    return Prepared(splits)
 
 
 def _save_cityscapes(folder: "_Folder", street: Street, stem: str) -> None:
