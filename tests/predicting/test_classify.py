@@ -12,7 +12,7 @@ from translating import make_run, picture
 
 from conftest import toy
 from gesso.data.images import write_image
-from gesso.data.single import ROLE
+from gesso.data.sources import ROLE
 from gesso.engine import checkpoint
 from gesso.engine.judging.classification import ClassificationJudge, open_classification_judge
 from gesso.engine.judging.images import images_of

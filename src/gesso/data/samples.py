@@ -14,7 +14,7 @@ from torch import Tensor
 from gesso.data.augment import View
 from gesso.data.batches import normalize
 from gesso.data.order import indices
-from gesso.data.single import ROLE
+from gesso.data.sources import ROLE
 from gesso.data.store import Store
 from gesso.data.stream import Stream
 

@@ -35,13 +35,12 @@ from gesso.data.shards_bytes import (
     place,
 )
 from gesso.data.shards_index import INDEX, NO_CLASS, ShardIndex, Table, index_shard, parse_index, write_index
-from gesso.data.sources import Slot, Unit
+from gesso.data.sources import ROLE, Slot, Unit
 from gesso.errors import DataError, DiskError, UsageError
 from gesso.files import write_atomically
 from gesso.progress import Progress, Say, silent
 
 CLASSES = "classes.json"
-ROLE = "image"
 _KNOWN = {"train": {"train", "training"}, "val": {"val", "valid", "validation"}, "test": {"test", "testing"}}
 _MOST_SHARDS = 1_000_000
 _NO_INDEX = "shards without an index are read from a copy"

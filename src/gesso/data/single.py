@@ -19,14 +19,13 @@ from gesso.data.folders import SPLITS, Half, Picture, halve, list_images, wanted
 from gesso.data.images import read_image, to_channels
 from gesso.data.order import random
 from gesso.data.shards import is_shards, open_shards, shard_splits
-from gesso.data.sources import Slot, Source, StreetsSource, Unit, file_fingerprint, root_of
+from gesso.data.sources import ROLE, Slot, Source, StreetsSource, Unit, file_fingerprint, root_of
 from gesso.data.streets import HOURS, RENDERER, WEATHERS, render
 from gesso.data.synth import FAIR, FIRST
 from gesso.errors import DataError
 from gesso.progress import Progress, Say, silent
 from gesso.recipe import BUILTIN_STREETS, ClassData, ImageData
 
-ROLE = "image"
 SYNTHETIC = 1024
 
 

@@ -20,8 +20,11 @@ from gesso.data.synth import FIRST, street_pair
 from gesso.errors import UsageError, flag
 from gesso.recipe import BUILTIN_STREETS, Data, TranslationData
 
+ROLE = "image"
+"""The role of single images; those of two domains have "A" and "B"."""
+
 Slot = tuple[str, int]
-"""An image's place: its role ("A", "B" or "image") and its index there."""
+"""An image's place: its role and its index there."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,10 @@ class Unit:
 class Source(Protocol):
     """A split of a data set.
 
-    counts    number of images of each role: of domains A and B, or of "image"
+    name      of the data set
+    split     train, val or test
+    units     what is decoded, in an order that stays
+    counts    number of images of each role: of domains A and B, or of ROLE
     paired    whether A and B of one index belong together
     checked   whether every image is known to be readable
     settings  what `decode` depends on besides the files

@@ -9,8 +9,8 @@ import torch
 from gesso.data.batches import Batches
 from gesso.data.fits import class_fit, image_fit
 from gesso.data.samples import Samples
-from gesso.data.single import ROLE, ClassSource, open_classes, open_images
-from gesso.data.sources import Source, open_source
+from gesso.data.single import ClassSource, open_classes, open_images
+from gesso.data.sources import ROLE, Source, open_source
 from gesso.data.store import Fit, Store, open_store, training_fit
 from gesso.data.stream import Stream
 from gesso.models.base import Model

@@ -8,9 +8,9 @@ import numpy as np
 
 from gesso.data.fits import scored_fit
 from gesso.data.shards import is_shards
-from gesso.data.single import ROLE, class_splits, open_classes
+from gesso.data.single import class_splits, open_classes
+from gesso.data.sources import ROLE, existing_splits, open_source
 from gesso.data.sources import Source as Images
-from gesso.data.sources import existing_splits, open_source
 from gesso.data.store import Fit, evaluation_fit
 from gesso.errors import GessoError, spelling
 from gesso.exporting.source import Source

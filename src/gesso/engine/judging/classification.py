@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from gesso.data.fits import scored_fit
-from gesso.data.single import ROLE, ClassSource, class_splits, open_classes
+from gesso.data.single import ClassSource, class_splits, open_classes
+from gesso.data.sources import ROLE
 from gesso.data.store import Store, open_store
 from gesso.engine.judging.base import OURS, Judge, Row
 from gesso.engine.judging.images import images_of, read_images, room

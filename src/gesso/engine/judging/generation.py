@@ -15,8 +15,8 @@ from torch import Tensor
 
 from gesso.data.fits import real_fit
 from gesso.data.images import write_image
-from gesso.data.single import ROLE, Picked, image_splits, open_images
-from gesso.data.sources import Source, fingerprint
+from gesso.data.single import Picked, image_splits, open_images
+from gesso.data.sources import ROLE, Source, fingerprint
 from gesso.data.store import Store, open_store
 from gesso.engine.judging.base import OURS, Judge, Row
 from gesso.engine.judging.images import images_of, read_images, room
