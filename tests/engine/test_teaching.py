@@ -248,6 +248,12 @@ def test_a_run_that_cannot_be_compared_with_is_refused_before_the_first_step(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_student_is_not_what_another_is_compared_with(teacher: Path, tmp_path: Path) -> None:
+    first = train(student(teacher, epochs=1 / 12), runs=tmp_path, name="first").path
+    with pytest.raises(UsageError, match=f"^--compare {first}: it had a teacher itself; name a run of the student's"):
+        train(student(teacher, compare=str(first)), runs=tmp_path, name="second")
+
+
 def test_a_run_to_compare_with_that_is_gone_by_the_end_costs_a_remark(
     teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

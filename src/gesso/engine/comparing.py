@@ -172,14 +172,14 @@ def compared(recipe: DistillRecipe) -> Contender:
         _check_like(there, recipe)
     except GessoError as error:
         raise UsageError(f"--compare {error}") from None
+    wanted = "name a run of the student's network, trained without a teacher"
+    if isinstance(there.recipe, DistillRecipe):
+        raise UsageError(f"--compare {recipe.compare}: it had a teacher itself; {wanted}")
     ours, theirs = vars(recipe.generator), vars(there.recipe.generator)
     for name in ours:
         if name not in DRAWN and ours[name] != theirs[name]:
             flag, own = (as_flag(f"generator.{name}", values[name]) for values in (theirs, ours))
-            raise UsageError(
-                f"--compare {recipe.compare}: it has {flag}, and the student {own}; name a run of the student's "
-                "network, trained without a teacher"
-            )
+            raise UsageError(f"--compare {recipe.compare}: it has {flag}, and the student {own}; {wanted}")
     return there
 
 
