@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
-import platformdirs
 
 from gesso.data.ahead import ahead
 from gesso.data.decoding import MAX_PIXELS
@@ -22,6 +21,7 @@ from gesso.data.images import SUFFIXES, image_format, read_image
 from gesso.data.layouts import VARIED, Laid, Size, below, layouts, readers
 from gesso.data.shards import ShardSource, is_shards, open_shards, shard_splits
 from gesso.data.sources import Unit
+from gesso.data.store import cache_root
 from gesso.errors import BadImage, DataError, UsageError, spelling
 from gesso.files import shown
 from gesso.progress import Progress, silent
@@ -108,11 +108,10 @@ def check(root: Path, max_pixels: int = 100_000_000, workers: int = 0, progress:
 
 def _check_shards(root: Path, max_pixels: int, workers: int, progress: Progress) -> Report:
     """As `check`, of tar shards. An index of shards without one is remembered in the user's cache, as in training."""
-    cache = platformdirs.user_cache_path("gesso")
-    sources: dict[str, ShardSource] = {}
-    for split in shard_splits(str(root)):
-        opened = open_shards(str(root), split, cache, channels=None, max_pixels=max_pixels, say=lambda line: None)
-        sources[split] = opened
+    sources = {
+        split: open_shards(str(root), split, cache_root(), channels=None, max_pixels=max_pixels, say=lambda line: None)
+        for split in shard_splits(str(root))
+    }
     if not sources:
         raise DataError(f"{root}: no shards of train, val or test here")
     count = sum(len(source.units) for source in sources.values())
@@ -122,9 +121,7 @@ def _check_shards(root: Path, max_pixels: int, workers: int, progress: Progress)
     return _report(root, count, count, laid, seen, [])
 
 
-def _each(
-    work: Callable[[T], "_Seen"], items: Iterable[T], count: int, workers: int, progress: Progress
-) -> list["_Seen"]:
+def _each(work: Callable[[T], _Seen], items: Iterable[T], count: int, workers: int, progress: Progress) -> list[_Seen]:
     seen: list[_Seen] = []
     for one in ahead(work, items, workers):
         seen.append(one)
@@ -133,7 +130,7 @@ def _each(
 
 
 def _report(
-    root: Path, files: int, images: int, laid: dict[str, Laid], seen: Sequence["_Seen"], more: Iterable[Finding]
+    root: Path, files: int, images: int, laid: dict[str, Laid], seen: Sequence[_Seen], more: Iterable[Finding]
 ) -> Report:
     """What was `seen`, in its order, and `more` findings beside those of single files."""
     place = {one.path: index for index, one in enumerate(seen)}

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 import numpy as np
-import platformdirs
 
 from gesso.data.folders import SPLITS, Half, Picture, halve, list_images, wanted
 from gesso.data.images import read_image, to_channels
 from gesso.data.order import random
 from gesso.data.shards import is_shards, open_shards, shard_splits
 from gesso.data.sources import ROLE, Slot, Source, StreetsSource, Unit, file_fingerprint, root_of
+from gesso.data.store import cache_root
 from gesso.data.streets import HOURS, RENDERER, WEATHERS, render
 from gesso.data.synth import FAIR, FIRST
 from gesso.errors import DataError
@@ -240,11 +240,10 @@ def open_classes(data: ClassData, split: str, say: Say = lambda line: None, prog
         size = data.image_size if data.synthetic else data.resize
         return RenderedSource(which, min(count, limit or count), size, data.channels, names, noise=data.synthetic)
     if is_shards(data.root):
-        cache = Path(data.cache_dir).expanduser() if data.cache_dir else platformdirs.user_cache_path("gesso")
-        shards = open_shards(
+        return open_shards(
             data.root,
             split,
-            cache,
+            cache_root(data.cache_dir),
             cache_limit_gb=data.cache_limit_gb,
             channels=data.channels,
             max_pixels=data.max_pixels,
@@ -252,7 +251,6 @@ def open_classes(data: ClassData, split: str, say: Say = lambda line: None, prog
             say=say,
             progress=progress,
         )
-        return shards
     root = root_of(data)
     names = data.names or class_names(data)
     paths, labels = [], []

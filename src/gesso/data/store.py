@@ -39,6 +39,11 @@ KEPT_DAYS = 30
 SAMPLES, INDEX = "samples.bin", "index.json"
 
 
+def cache_root(cache_dir: str = "") -> Path:
+    """The folder of all caches: `cache_dir`, as a recipe or a flag names it, or the user's own where that is empty."""
+    return Path(cache_dir).expanduser() if cache_dir else platformdirs.user_cache_path("gesso")
+
+
 class _NoRoomError(Exception):
     """The cache would be larger than it may be."""
 
@@ -113,7 +118,7 @@ def open_store(source: Source, fit: Fit, data: Data, say: Say, progress: Progres
     DataError names the first unreadable file, unless `data.skip_bad`: then those are left out and counted.
     `say` receives one line for each automatic choice; `progress` (done, total) units.
     """
-    root = Path(data.cache_dir).expanduser() if data.cache_dir else platformdirs.user_cache_path("gesso")
+    root = cache_root(data.cache_dir)
     folder = root / "images" / fingerprint(source, FORMAT, fit)
     reason = "asked for" if data.cache == "off" else ""
     bad: dict[str, str] = {}

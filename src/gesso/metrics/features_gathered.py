@@ -18,10 +18,10 @@ from pathlib import Path
 
 import filelock
 import numpy as np
-import platformdirs
 import torch
 from torch import Tensor
 
+from gesso.data.store import cache_root
 from gesso.errors import DiskError
 from gesso.files import write_atomically
 from gesso.metrics.features import Features
@@ -155,9 +155,8 @@ def statistics_of(
     it is known, `images` is not touched. Of several processes that ask at once, one computes and the others wait.
     A damaged file is made again; where nothing can be written, `say` hears it and all is as without a cache.
     """
-    root = Path(cache_dir).expanduser() if cache_dir else platformdirs.user_cache_path("gesso")
     described = repr((FORMAT, key, features.digest, keep, seed))
-    path = root / "features" / f"{hashlib.sha256(described.encode()).hexdigest()[:32]}.npz"
+    path = cache_root(cache_dir) / "features" / f"{hashlib.sha256(described.encode()).hexdigest()[:32]}.npz"
     with contextlib.ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
