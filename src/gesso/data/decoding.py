@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ExifTags import Base as Tag
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -132,15 +133,15 @@ def read_header(file: BinaryIO, kind: str) -> Header:
         image = TiffImageFile(file)
     except Exception:  # for a layout that it does not know, Pillow raises what comes to hand
         return _tiff_page(file)
-    formats, bits = image.tag_v2.get(339, (1,)), image.tag_v2.get(258, (1,))
+    formats, bits = image.tag_v2.get(Tag.SampleFormat, (1,)), image.tag_v2.get(Tag.BitsPerSample, (1,))
     if set(formats) != {1}:
         raise RefusedError(f"TIFF whose signed or floating-point {NO_WHITE}")
     if not set(bits) <= {1, 2, 4, 8, 16}:
         raise RefusedError(f"TIFF whose {bits[0]}-bit {NO_WHITE}")
     size = _size(file)
-    if image.tag_v2.get(259) in FAX and image.height > 8 * size:  # a row takes a bit or more; libtiff fills in white
+    if image.tag_v2.get(Tag.Compression) in FAX and image.height > 8 * size:  # a row takes a bit; libtiff adds white
         raise RefusedError(f"damaged: {size} bytes cannot hold {image.width} x {image.height} pixels")
-    if 16 in bits and (image.tag_v2.get(284) == 2 or _raw_mode(image).startswith("RGBa")):
+    if 16 in bits and (image.tag_v2.get(Tag.PlanarConfiguration) == 2 or _raw_mode(image).startswith("RGBa")):
         return _tiff_page(file)  # Pillow takes such planes for bytes, and divides such colours by alpha in 8 bits
     image.info.pop("xmp", None)  # Pillow would turn the picture by it, but does not tell so in the size
     return image
@@ -181,9 +182,9 @@ def orientation(header: Header) -> int:
         return 1
     try:
         if not isinstance(header, ImageFile):
-            value = int(header.tags.valueof(274, 1))
+            value = int(header.tags.valueof(Tag.Orientation, 1))
         else:  # The base class's: PNG's own would decode the picture, to look for a tag behind the pixels.
-            value = int(Image.Image.getexif(header).get(274, 1))
+            value = int(Image.Image.getexif(header).get(Tag.Orientation, 1))
     except Exception:  # damaged metadata are no reason to refuse the pixels
         return 1
     return value if 1 <= value <= 8 else 1
@@ -210,7 +211,8 @@ def _pixels(file: BinaryIO, kind: str, image: ImageFile) -> Array:
         raise RefusedError(f"{kind} whose {NO_WHITE}")
     if image.mode.startswith("I;16"):
         grey = _copied(image)
-        return ~grey if isinstance(image, TiffImageFile) and image.tag_v2.get(262) == 0 else grey
+        white_is_zero = isinstance(image, TiffImageFile) and image.tag_v2.get(Tag.PhotometricInterpretation) == 0
+        return ~grey if white_is_zero else grey
     if image.mode not in NATIVE_MODES:
         raise RefusedError(f"{kind} in the colour space {image.mode}: save it as RGB")
     mode = NATIVE_MODES[image.mode]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import psutil
 import tifffile
+from PIL.ExifTags import Base as Tag
 
 from gesso.data.decoding import Array, Header, RefusedError, checked_size, opened, orientation, read_header
 from gesso.data.images import SUFFIXES, blaming, read_image
@@ -82,7 +83,7 @@ def open_rows(path: Path, channels: int, max_pixels: int) -> Iterator[Rows]:
 def _shown(header: Header) -> Shown:
     """Profile and resolution, as far as the header tells."""
     if isinstance(header, tifffile.TiffPage):  # of the layouts that Pillow does not know
-        found, resolution = header.tags.valueof(34675, b""), header.get_resolution(unit=2)
+        found, resolution = header.tags.valueof(Tag.InterColorProfile, b""), header.get_resolution(unit=2)
         return Shown(bytes(found), _positive(resolution))
     return Shown(header.info.get("icc_profile") or b"", _positive(header.info.get("dpi")))
 

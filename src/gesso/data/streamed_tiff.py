@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 import numpy as np
 import tifffile
+from PIL.ExifTags import Base as Tag
+from PIL.TiffTags import ASCII, BYTE, LONG, RATIONAL, SHORT, UNDEFINED
 
 from gesso.data.decoding import Array, RefusedError
 from gesso.data.images import read_image_bytes
@@ -24,12 +26,24 @@ LARGEST_SEGMENT = 2**26
 """Pixels of a strip or tile that is decoded in one go."""
 BIG = 2**32 - 2**25
 """Bytes of samples above which a file is a BigTIFF: 4 GiB less room for what compression may add, and the tags."""
-# Tags of the TIFF specification (and of its supplement for JPEG) that say how the samples of a segment are laid out:
-# bits, compression, colours, order of bits, channels, planes, options of fax, prediction, palette, what else there is
-# beside colours, format, tables of JPEG, subsampling.
-LAYOUT = (258, 259, 262, 266, 277, 284, 292, 293, 317, 320, 338, 339, 347, 530)
-SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1}  # bytes of a value by its type in the file
-SHORT, LONG = 3, 4
+LAYOUT = (
+    Tag.BitsPerSample,
+    Tag.Compression,
+    Tag.PhotometricInterpretation,
+    Tag.FillOrder,
+    Tag.SamplesPerPixel,
+    Tag.PlanarConfiguration,
+    Tag.T4Options,
+    Tag.T6Options,
+    Tag.Predictor,
+    Tag.ColorMap,
+    Tag.ExtraSamples,
+    Tag.SampleFormat,
+    Tag.JPEGTables,
+    Tag.YCbCrSubSampling,
+)
+"""The tags that say how the samples of a segment are laid out (TIFF 6.0, and its supplement for JPEG)."""
+SIZES = {BYTE: 1, ASCII: 1, SHORT: 2, LONG: 4, RATIONAL: 8, UNDEFINED: 1}  # bytes of a value by its type in the file
 
 
 class TiffRows(Rows):
@@ -39,7 +53,7 @@ class TiffRows(Rows):
         self._file, self._channels = file, channels
         file.seek(0)
         page = tifffile.TiffFile(file).pages.first
-        if page.tags.valueof(274, 1) not in (0, 1):
+        if page.tags.valueof(Tag.Orientation, 1) not in (0, 1):
             raise RefusedError("TIFF that is to be turned by its orientation tag: save it upright")
         self._order = page.parent.byteorder
         self._tags = {code: self._tag(page, code) for code in LAYOUT if code in page.tags}
@@ -61,7 +75,7 @@ class TiffRows(Rows):
         high = page.tilelength if page.is_tiled else min(page.rowsperstrip, height)
         self._wide = page.tilewidth if page.is_tiled else width
         self._across = -(-width // self._wide)
-        self._planes = page.samplesperpixel if page.planarconfig == 2 else 1
+        self._planes = page.samplesperpixel if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE else 1
         down = -(-height // high)
         segments = list(zip(page.dataoffsets, page.databytecounts, strict=True))
         if len(segments) < down * self._across * self._planes:
@@ -78,7 +92,8 @@ class TiffRows(Rows):
         self._tops = [j * high for j in range(down)]
         self._heights = [high if page.is_tiled else min(high, height - top) for top in self._tops]
         self._segments = rows
-        if high * self._wide > PIECE and page.compression == 1 and not page.is_tiled and page.photometric != 6:
+        plain = page.compression == tifffile.COMPRESSION.NONE and page.photometric != tifffile.PHOTOMETRIC.YCBCR
+        if plain and not page.is_tiled and high * self._wide > PIECE:
             self._split(page.samplesperpixel // self._planes * page.bitspersample)
         if max(self._heights) * self._wide > LARGEST_SEGMENT:
             raise RefusedError(f"TIFF in strips or tiles of {self._wide} x {max(self._heights)} pixels: {NOT_STREAMED}")
@@ -118,14 +133,17 @@ class TiffRows(Rows):
             starts.append(starts[-1] + len(part))
         data = b"".join(parts)
         data += b"\0" * (len(data) % 2)
-        tags = dict(self._tags)
-        tags[256], tags[257] = (
-            (LONG, 1, struct.pack(f"{order}I", self._wide)),
-            (LONG, 1, struct.pack(f"{order}I", height)),
-        )
-        tags[278] = tags[257]
-        tags[273] = (LONG, len(parts), struct.pack(f"{order}{len(parts)}I", *starts))
-        tags[279] = (LONG, len(parts), struct.pack(f"{order}{len(parts)}I", *map(len, parts)))
+
+        def longs(*values: int) -> tuple[int, int, bytes]:
+            return LONG, len(values), struct.pack(f"{order}{len(values)}I", *values)
+
+        tags = self._tags | {
+            Tag.ImageWidth: longs(self._wide),
+            Tag.ImageLength: longs(height),
+            Tag.RowsPerStrip: longs(height),
+            Tag.StripOffsets: longs(*starts),
+            Tag.StripByteCounts: longs(*map(len, parts)),
+        }
         directory = 8 + len(data)
         beyond = directory + 2 + 12 * len(tags) + 4
         entries, values = [], b""
