@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
 from gesso.data import streamed_png, streamed_tiff
-from gesso.data.images import read_image
+from gesso.data.decoding import PNG_SIGNATURE
+from gesso.data.images import png_chunk, read_image
 from gesso.data.streamed import Shown, open_rows, write_rows
 from gesso.errors import BadImage
 
@@ -110,13 +111,13 @@ def filtered_png(array: np.ndarray, kind: int) -> bytes:
         guess = [0 * row, left, above, (left + above) // 2, paeth][y % 5]
         stream += bytes([y % 5]) + ((row - guess) % 256).astype(np.uint8).tobytes()
     header = struct.pack(">IIBBBBB", array.shape[1], len(array), 8 * array.itemsize, kind, 0, 0, 0)
-    chunk, packed = streamed_png.chunk, zlib.compress(stream)
+    packed = zlib.compress(stream)
     split = [packed[at : at + 50] for at in range(0, len(packed), 50)]
     return (
-        streamed_png.SIGNATURE
-        + chunk(b"IHDR", header)
-        + b"".join(chunk(b"IDAT", part) for part in split)
-        + chunk(b"IEND", b"")
+        PNG_SIGNATURE
+        + png_chunk(b"IHDR", header)
+        + b"".join(png_chunk(b"IDAT", part) for part in split)
+        + png_chunk(b"IEND", b"")
     )
 
 
@@ -246,9 +247,8 @@ def test_profile_of_another_colour_space_is_not_kept() -> None:
 
 def interlaced() -> bytes:
     header = struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 1)
-    chunk = streamed_png.chunk
-    data = chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
-    return streamed_png.SIGNATURE + chunk(b"IHDR", header) + data
+    data = png_chunk(b"IDAT", zlib.compress(bytes(100))) + png_chunk(b"IEND", b"")
+    return PNG_SIGNATURE + png_chunk(b"IHDR", header) + data
 
 
 def saved(array: np.ndarray, kind: str, **options: Any) -> bytes:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:  # exported models are used where it is not installed
 Array = npt.NDArray[Any]
 Header: TypeAlias = "ImageFile | tifffile.TiffPage"
 
+JPEG_SIGNATURE = b"\xff\xd8\xff"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 READERS: dict[str, type[ImageFile]] = {
     "JPEG": JpegImageFile,
     "PNG": PngImageFile,
@@ -107,9 +109,9 @@ def _size(file: BinaryIO) -> int:
 
 
 def _format_of(start: bytes) -> str | None:
-    if start.startswith(b"\xff\xd8\xff"):
+    if start.startswith(JPEG_SIGNATURE):
         return "JPEG"
-    if start.startswith(b"\x89PNG\r\n\x1a\n"):
+    if start.startswith(PNG_SIGNATURE):
         return "PNG"
     if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
         return "WebP"

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from gesso.data.decoding import (
+    PNG_SIGNATURE,
     Array,
     RefusedError,
     checked_size,
@@ -238,20 +239,21 @@ def _encoded(kind: str, array: Array) -> bytes:
             import tifffile
         except ModuleNotFoundError:  # exported models are used where it is not installed
             raise UsageError("TIFF is written by tifffile: pip install tifffile, or choose .png") from None
-        colour = array.shape[2] >= 3
-        tifffile.imwrite(
-            buffer,
-            array if array.shape[2] > 1 else array[..., 0],
-            photometric="rgb" if colour else "minisblack",
-            planarconfig="contig" if array.shape[2] > 1 else None,
-            extrasamples=["unassalpha"] if array.shape[2] in (2, 4) else None,
-            compression="zlib",
-            metadata=None,
-        )
+        samples = array if array.shape[2] > 1 else array[..., 0]
+        tifffile.imwrite(buffer, samples, **tiff_layout(array.shape[2]), compression="zlib", metadata=None)
     else:
         options = {"quality": 95} if kind in ("JPEG", "WebP") else {}
         Image.fromarray(array if array.shape[2] > 1 else array[..., 0]).save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def tiff_layout(channels: int) -> dict[str, Any]:
+    """What tifffile is told of C = 1 … 4 channels, as `read_image` counts them. Colours are not multiplied by alpha."""
+    return {
+        "photometric": "rgb" if channels >= 3 else "minisblack",
+        "planarconfig": "contig" if channels > 1 else None,
+        "extrasamples": ["unassalpha"] if channels in (2, 4) else None,
+    }
 
 
 def _png_16(array: Array) -> bytes:
@@ -262,9 +264,11 @@ def _png_16(array: Array) -> bytes:
     filtered[:, 1:] = rows
     filtered[1:, 1:] -= rows[:-1]
 
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
     header = struct.pack(">IIBBBBB", width, height, 16, PNG_COLOUR_TYPES[channels], 0, 0, 0)
     pixels = zlib.compress(filtered.tobytes(), 6)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return PNG_SIGNATURE + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", pixels) + png_chunk(b"IEND", b"")
+
+
+def png_chunk(name: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG, with its length and its sum (ISO/IEC 15948, section 5.3)."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

@@ -15,11 +15,10 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from gesso.data.decoding import Array, RefusedError
-from gesso.data.images import PNG_COLOUR_TYPES, read_image_bytes
+from gesso.data.decoding import PNG_SIGNATURE, Array, RefusedError
+from gesso.data.images import PNG_COLOUR_TYPES, png_chunk, read_image_bytes
 from gesso.data.streamed_rows import NOT_STREAMED, PIECE, Rows, Shown
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 UP = 2
 """The filter that leaves the difference to the row above."""
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -40,7 +39,7 @@ class PngRows(Rows):
         self._file, self._channels = file, channels
         self._explained = b""  # the chunks that say what samples mean
         header = bytes(13)
-        file.seek(len(SIGNATURE))
+        file.seek(len(PNG_SIGNATURE))
         while (begun := self._begin_chunk())[1] != b"IDAT":
             length, name = begun
             if length > LARGEST_CHUNK:
@@ -49,7 +48,7 @@ class PngRows(Rows):
             if name == b"IHDR":
                 header = data
             elif name in (b"PLTE", b"tRNS"):
-                self._explained += chunk(name, data)
+                self._explained += png_chunk(name, data)
         self._pixels_at = file.tell() - 8
         width, height, bits, colours, _, _, interlaced = struct.unpack(">IIBBBBB", header)
         if interlaced:
@@ -134,8 +133,8 @@ class PngRows(Rows):
     def _read(self, width: int, kind: bytes, explained: bytes, rows: Bytes, channels: int | None) -> Array:
         small = b"".join(
             [
-                SIGNATURE + chunk(b"IHDR", struct.pack(">II", width, len(rows)) + kind) + explained,
-                chunk(b"IDAT", zlib.compress(rows.data, 0)) + chunk(b"IEND", b""),
+                PNG_SIGNATURE + png_chunk(b"IHDR", struct.pack(">II", width, len(rows)) + kind) + explained,
+                png_chunk(b"IDAT", zlib.compress(rows.data, 0)) + png_chunk(b"IEND", b""),
             ]
         )
         return read_image_bytes(str(self.path), small, channels, 8 * rows.size)
@@ -146,11 +145,6 @@ def _unfiltered(samples: Bytes) -> Bytes:
     return np.pad(samples, ((0, 0), (1, 0)))
 
 
-def chunk(name: bytes, data: bytes) -> bytes:
-    """A chunk of a PNG, with its sum."""
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
 def write_png(
     file: BinaryIO, rows: Iterable[Array], shape: tuple[int, int, int], dtype: type[np.uint8 | np.uint16], shown: Shown
 ) -> None:
@@ -158,12 +152,12 @@ def write_png(
     height, width, channels = shape
     samples = np.dtype(dtype)
     kind = struct.pack(">BBBBB", 8 * samples.itemsize, PNG_COLOUR_TYPES[channels], 0, 0, 0)
-    file.write(SIGNATURE + chunk(b"IHDR", struct.pack(">II", width, height) + kind))
+    file.write(PNG_SIGNATURE + png_chunk(b"IHDR", struct.pack(">II", width, height) + kind))
     if shown.profile:
-        file.write(chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(shown.profile)))
+        file.write(png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(shown.profile)))
     if shown.dpi:
         x, y = (round(dpi / 0.0254) for dpi in shown.dpi)
-        file.write(chunk(b"pHYs", struct.pack(">IIB", x, y, 1)))  # pixels a metre
+        file.write(png_chunk(b"pHYs", struct.pack(">IIB", x, y, 1)))  # pixels a metre
     deflater = zlib.compressobj()
     above = np.zeros((1, width * channels * samples.itemsize), np.uint8)
     for some in rows:
@@ -172,5 +166,5 @@ def write_png(
         filtered[:, 1:] = plain - np.concatenate([above, plain[:-1]])
         above = plain[-1:]
         if data := deflater.compress(filtered.data):
-            file.write(chunk(b"IDAT", data))
-    file.write(chunk(b"IDAT", deflater.flush()) + chunk(b"IEND", b""))
+            file.write(png_chunk(b"IDAT", data))
+    file.write(png_chunk(b"IDAT", deflater.flush()) + png_chunk(b"IEND", b""))

@@ -17,7 +17,7 @@ from PIL.ExifTags import Base as Tag
 from PIL.TiffTags import ASCII, BYTE, LONG, RATIONAL, SHORT, UNDEFINED
 
 from gesso.data.decoding import Array, RefusedError
-from gesso.data.images import read_image_bytes
+from gesso.data.images import read_image_bytes, tiff_layout
 from gesso.data.streamed_rows import NOT_STREAMED, PIECE, Rows, Shown
 
 TILE = 256
@@ -175,16 +175,13 @@ def write_tiff(
     file: BinaryIO, rows: Iterable[Array], shape: tuple[int, int, int], dtype: type[np.uint8 | np.uint16], shown: Shown
 ) -> None:
     """A TIFF of tiles, deflated, of `rows` (each some rows as H×W×C, from top to bottom) that make up `shape`."""
-    colour = shape[2] >= 3
     with tifffile.TiffWriter(file, bigtiff=int(np.prod(shape)) * np.dtype(dtype).itemsize > BIG) as writer:
         writer.write(
             _tiles(rows, shape[1]),
             shape=shape if shape[2] > 1 else shape[:2],
             dtype=dtype,
             tile=(TILE, TILE),
-            photometric="rgb" if colour else "minisblack",
-            planarconfig="contig" if shape[2] > 1 else None,
-            extrasamples=["unassalpha"] if shape[2] in (2, 4) else None,
+            **tiff_layout(shape[2]),
             compression="zlib",
             predictor=True,
             iccprofile=shown.profile or None,

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from gesso.data.decoding import MAX_PIXELS
+from gesso.data.decoding import JPEG_SIGNATURE, MAX_PIXELS, PNG_SIGNATURE
 from gesso.data.images import read_image_bytes, resize, to_channels
 from gesso.data.order import ORDER, random
 from gesso.data.shards_bytes import LocalPlace
@@ -34,7 +34,7 @@ from gesso.files import disk_errors, sync_folder, write_atomically
 from gesso.progress import Progress
 
 PARTS = ".parts"
-_MAGIC = {b"\xff\xd8\xff": "jpg", b"\x89PNG\r\n\x1a\n": "png"}  # ImageNet has a PNG that is called JPEG
+_MAGIC = {JPEG_SIGNATURE: "jpg", PNG_SIGNATURE: "png"}  # ImageNet has a PNG that is called JPEG
 
 
 class Item(NamedTuple):
