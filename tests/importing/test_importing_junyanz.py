@@ -148,6 +148,29 @@ def test_an_export_says_what_makes_its_pictures_the_runs_here(
     assert said.removeprefix(said.partition("; back here")[0]) == told
 
 
+def test_a_resnets_dropout_comes_back_at_its_rate(gesso: Gesso, tmp_path: Path) -> None:
+    plain = ReferenceResNet(3, 3, 4, 6, "batch", dropout=True)
+    file, run = saved(tmp_path / "latest_net_G.pth", plain), tmp_path / "run"
+    imported(gesso, "junyanz", run, file, "--dropout", "0.3")
+    (said,) = gesso("export", run, "--format", "junyanz", "-o", tmp_path / "back").err
+    assert ", and in its code nn.Dropout(0.3)" in said and said.endswith("; back here: gesso import --dropout 0.3")
+    assert read_recipe(run).generator.dropout == 0.3  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("name", "direction"), [("latest_net_G_A", "BtoA"), ("own_G_B", "AtoB")])
+def test_a_name_that_tells_the_other_direction_comes_back_as_what_it_is(
+    name: str, direction: str, gesso: Gesso, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = saved(tmp_path / "latest_net_G.pth", ReferenceUNet(3, 3, 4, 7, "batch"))
+    imported(gesso, "junyanz", "run", file, "--direction", direction)
+    (said,) = gesso("export", "run", "--format", "junyanz", "-o", f"{name}.pth").err
+    hint = said.partition("; back here: gesso import ")[2].split()
+    assert hint[0] == f"G={name}.pth"
+    imported(gesso, "junyanz", "again", *hint)
+    assert read_recipe(tmp_path / "again") == read_recipe(tmp_path / "run")
+
+
 ALIKE = "--norm instance --ngf 4 --no_dropout, and in its code ResnetGenerator with n_blocks=2"
 
 
@@ -228,7 +251,11 @@ def test_a_file_may_come_in_several_forms(form: str, gesso: Gesso, tmp_path: Pat
         ({"latest_net_G.pth": "unet"}, ["--dropout", "1"], r"--dropout 1: must lie in \[0, 1\)"),
         ({"latest_net_G.pth": "unet"}, ["--dropout", "-0.5"], r"--dropout -0\.5: must lie in \[0, 1\)"),
         ({"latest_net_G.pth": "unet"}, ["--dropout", "nan"], r"--dropout nan: must lie in \[0, 1\)"),
-        ({"latest_net_G.pth": "G"}, ["--dropout", "0.5"], r"--dropout 0\.5: a ResNet's file says itself"),
+        (
+            {"latest_net_G.pth": "G"},
+            ["--dropout", "0.5"],
+            r"--dropout 0\.5: .*latest_net_G.pth has no dropout in its blocks",
+        ),
         ({"latest_net_G.pth": "unet"}, ["--padding", "reflect"], "--padding reflect: no residual block here has"),
         ({"latest_net_G.pth": "G"}, ["--padding", "symmetric"], "--padding symmetric: the reference's blocks have"),
         ({"latest_net_G.pth": "G", "latest_net_D.pth": "D"}, [], "of 3 channels; a pix2pix's, .* sees 6"),

@@ -37,7 +37,7 @@ def import_(arguments: Sequence[str]) -> int:
             out: Folder of the run; there must be nothing yet.
             name: What the run's recipe is called; without, by its model.
             direction: What a lone generator draws; auto: by the name G_A or G_B, else AtoB.
-            dropout: Of generators whose files do not tell; -1: the other program's default.
+            dropout: Its rate, which no file tells; -1: the other program's default.
             padding: Of residual blocks with a border of their own; auto: reflect.
             blocks: mindspore: how often the block of a file with only one is used; 0: its default, 9.
             classes: torchvision: names of the classes: a file with a name a line, or a folder of class folders.

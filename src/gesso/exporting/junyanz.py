@@ -23,7 +23,10 @@ RESNETS = {6: "resnet_6blocks", 9: "resnet_9blocks"}
 CHANNELS = 3
 """Its default of pictures' channels."""
 DROPOUT = 0.5
-"""What an import supposes of a lone U-Net, whose file does not tell; of both generators of a CycleGAN it is none."""
+"""What it has where it has dropout. An import supposes so of a lone U-Net, whose file does not tell; of both generators
+of a CycleGAN it supposes none, unless they are ResNets, whose files tell whether."""
+TELLING = re.compile(r"(?:^|[_-])G_([AB])$")
+"""Names of files that tell an import from which domain the network draws."""
 
 
 def export_junyanz(source: Source, out: Path, options: Options) -> list[Path]:
@@ -104,8 +107,12 @@ def _told(recipe: TranslationRecipe, chosen: dict[str, Translation], names: dict
     alone = direction == "BtoA" and not others
     # A file called G_B tells its direction; and of a CycleGAN's generators there, the name alone decides.
     flags += " --direction BtoA" if alone and first.network == "G" else ""
-    said = ["--direction BtoA"] if alone and names[direction] != _file("G_B") else []
-    if recipe.generator.kind == "unet" and recipe.generator.dropout != (0 if others else DROPOUT):
+    telling = TELLING.search(Path(names[direction]).stem)
+    misleading = telling is not None and not direction.startswith(telling[1])
+    said = [f"G={names[direction]}"] if misleading else []
+    said += ["--direction BtoA"] if alone and names[direction] != _file("G_B") else []
+    supposed = 0 if others and recipe.generator.kind == "unet" else DROPOUT
+    if recipe.generator.dropout != supposed and (recipe.generator.kind == "unet" or recipe.generator.dropout):
         said.append(f"--dropout {recipe.generator.dropout:g}")
     return f"{files}, there: {flags}{_unnamed(recipe.generator)}{_back(said, recipe.generator)}"
 
@@ -140,5 +147,9 @@ def _flags(config: Generator, inputs: int, outputs: int) -> str:
 def _unnamed(config: Generator) -> str:
     """What the reference's code has to be told where none of its flags can; empty where there is nothing."""
     if config.kind == "resnet":
-        return "" if config.blocks in RESNETS else f", and in its code ResnetGenerator with n_blocks={config.blocks}"
-    return "" if config.depth in UNETS else f", and in its code UnetGenerator with num_downs={config.depth}"
+        told = "" if config.blocks in RESNETS else f"ResnetGenerator with n_blocks={config.blocks}"
+    else:
+        told = "" if config.depth in UNETS else f"UnetGenerator with num_downs={config.depth}"
+    dropout = "" if config.dropout in (0, DROPOUT) or _quieted(config) else f"nn.Dropout({config.dropout:g})"
+    told = " and ".join(filter(None, (told, dropout)))
+    return f", and in its code {told}" if told else ""

@@ -108,7 +108,6 @@ def _resnet(path: Path, weights: Weights, options: Options) -> FoundGenerator:
         upsample=upsample,
     )
     told = f"ResNet of {blocks} blocks, ngf {ngf}, {norm.told}, {config.padding} padding"
-    told += f", dropout {DROPOUT:g}" if dropout else ""
     return FoundGenerator(config, first.shape[1], last.shape[0], norm.part(path, weights), told)
 
 

@@ -2,7 +2,7 @@
 
 Each file is the bare state_dict of one network, and no file says which flags it was trained with. Names and shapes tell
 most of them; what they do not tell is the reference's default: dropout of a U-Net is on for pix2pix and off for
-CycleGAN, which its test.py takes over.
+CycleGAN, which its test.py takes over, and where it is on, its probability is 0.5.
 """
 
 import re
@@ -41,12 +41,15 @@ def import_junyanz(files: tuple[str, ...], options: Options) -> Imported:
             discriminators[network] = find_discriminator(path, weights)
             continue
         generator = find_generator(path, weights, supposed)
-        told = generator.told
-        if generator.config.kind == "unet":
-            told += f", dropout {generator.config.dropout:g}{'' if options.dropout is not None else ' (supposed)'}"
-        generators[network] = replace(generator, config=as_tested(generator.config), told=told)
+        config, told = generator.config, generator.told
+        if config.kind == "resnet" and options.dropout is not None:
+            if bool(options.dropout) != bool(config.dropout):
+                has = "has dropout" if config.dropout else "has no dropout"
+                raise UsageError(f"--dropout {options.dropout:g}: {path} {has} in its blocks; leave the flag out")
+            config = replace(config, dropout=options.dropout)
+        if config.kind == "unet" or config.dropout:
+            told += f", dropout {config.dropout:g}{'' if options.dropout is not None else ' (supposed)'}"
+        generators[network] = replace(generator, config=as_tested(config), told=told)
     if not generators:
         raise UsageError(f"{files[0]}: a discriminator alone; give its generator too")
-    if options.dropout is not None and not any(each.config.kind == "unet" for each in generators.values()):
-        raise UsageError(f"--dropout {options.dropout:g}: a ResNet's file says itself whether it has any; leave it out")
     return assemble(generators, discriminators, options)
