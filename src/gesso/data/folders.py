@@ -44,16 +44,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Split:
-    """The images of one split. `paired`: A and B have the same length, and those of one index belong together.
-
-    `ignored` counts the files whose names are not those of images.
-    """
+    """The images of one split. `paired`: A and B have the same length, and those of one index belong together."""
 
     name: str
     paired: bool
     images: dict[str, tuple[Picture, ...]]
     layout: Layout
-    ignored: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,9 +91,30 @@ def find_split(root: Path, split: str, layout: Layout, unpaired: bool) -> Split:
     scores can compare with the true partner.
     """
     checked_root(root)
-    order: tuple[Layout, ...] = ("folders", "pairs", "unpaired")
-    if unpaired:
-        order = ("unpaired", "folders", "pairs")
+    chosen, folders = _chosen(root, split, layout, unpaired)
+    if chosen == "unpaired" and not unpaired:
+        raise DataError(
+            f"{root}: {LAYOUTS['unpaired'].format(split)} has no pairs to learn from; train a translator "
+            f"that needs none, or use --data.layout folders if equal names in {split}A/ and {split}B/ belong together"
+        )
+    if chosen == "pairs":
+        files = some_images(folders[0])
+        halves: tuple[tuple[str, Half], ...] = (("A", "left"), ("B", "right"))
+        images = {role: tuple(Picture(path, half) for path in files) for role, half in halves}
+        return Split(split, True, images, "pairs")
+    a, b = some_images(folders[0]), some_images(folders[1])
+    matched = match(a, folders[0], b, folders[1])
+    paired = chosen == "folders" and not (matched.only_a or matched.only_b or matched.clashes)
+    if chosen == "folders" and not paired and not unpaired:
+        raise DataError(_mismatch(matched, folders))
+    if paired:
+        a, b = [pair[0] for pair in matched.pairs], [pair[1] for pair in matched.pairs]
+    return Split(split, paired, {"A": tuple(map(Picture, a)), "B": tuple(map(Picture, b))}, chosen)
+
+
+def _chosen(root: Path, split: str, layout: Layout, unpaired: bool) -> tuple[Layout, tuple[Path, ...]]:
+    """The layout in which a split is read, and the folders that hold it. DataError where there is none."""
+    order: tuple[Layout, ...] = ("unpaired", "folders", "pairs") if unpaired else ("folders", "pairs", "unpaired")
     there = [known for known in order if domains(root, split, known)]
     if not there:
         raise DataError(f"{root}: no {split} split here; {_contents(root)}")
@@ -110,28 +127,7 @@ def find_split(root: Path, split: str, layout: Layout, unpaired: bool) -> Split:
             f"{root}: --data.layout {layout} was asked for, but the {split} split is laid out as "
             f"{LAYOUTS[there[0]].format(split)}; leave --data.layout away or choose {there[0]}"
         )
-    if chosen == "unpaired" and not unpaired:
-        raise DataError(
-            f"{root}: {LAYOUTS['unpaired'].format(split)} has no pairs to learn from; train a translator "
-            f"that needs none, or use --data.layout folders if equal names in {split}A/ and {split}B/ belong together"
-        )
-    if chosen == "pairs":
-        files, ignored = list_images(folders[0])
-        _some(files, folders[0], ignored)
-        halves: tuple[tuple[str, Half], ...] = (("A", "left"), ("B", "right"))
-        images = {role: tuple(Picture(path, half) for path in files) for role, half in halves}
-        return Split(split, True, images, "pairs", ignored)
-    (a, ignored_a), (b, ignored_b) = list_images(folders[0]), list_images(folders[1])
-    _some(a, folders[0], ignored_a)
-    _some(b, folders[1], ignored_b)
-    matched = match(a, folders[0], b, folders[1])
-    paired = chosen == "folders" and not (matched.only_a or matched.only_b or matched.clashes)
-    if chosen == "folders" and not paired and not unpaired:
-        raise DataError(_mismatch(matched, folders))
-    if paired:
-        a, b = [pair[0] for pair in matched.pairs], [pair[1] for pair in matched.pairs]
-    images = {"A": tuple(map(Picture, a)), "B": tuple(map(Picture, b))}
-    return Split(split, paired, images, chosen, ignored_a + ignored_b)
+    return chosen, folders
 
 
 def halve(array: Array, picture: Picture) -> Array:
@@ -149,6 +145,15 @@ def list_images(folder: Path) -> tuple[list[Path], int]:
     files = list_files(folder)
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
     return images, len(files) - len(images)
+
+
+def some_images(folder: Path) -> list[Path]:
+    """The images of `list_images`. DataError where there are none."""
+    files, others = list_images(folder)
+    if not files:
+        only = f", only {others} other files" if others else ""
+        raise DataError(f"{folder}: no images in this folder{only}; images end in {' '.join(SUFFIXES)}")
+    return files
 
 
 def list_files(folder: Path) -> list[Path]:
@@ -222,12 +227,6 @@ def _both(root: Path, pattern: tuple[str, str], split: str) -> tuple[Path, ...]:
 def wanted(name: str) -> bool:
     """Whether a file or folder of this name is a user's own, and not hidden or left by a system."""
     return not name.startswith(".") and name.lower() not in JUNK
-
-
-def _some(files: list[Path], folder: Path, ignored: int) -> None:
-    if not files:
-        others = f", only {ignored} other files" if ignored else ""
-        raise DataError(f"{folder}: no images in this folder{others}; images end in {' '.join(SUFFIXES)}")
 
 
 def _mismatch(matched: Matched, folders: tuple[Path, ...]) -> str:

@@ -14,7 +14,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from gesso.data.folders import SPLITS, Half, Picture, halve, list_images, wanted
+from gesso.data.folders import SPLITS, Half, Picture, halve, some_images, wanted
 from gesso.data.images import read_image, to_channels
 from gesso.data.order import random
 from gesso.data.shards import is_shards, open_shards, shard_splits
@@ -195,7 +195,7 @@ def open_images(data: ImageData, split: str) -> Source:
         return RenderedSource(split, min(count, limit or count), size, data.channels, (), noise=False)
     root = root_of(data)
     folder = root / split if (root / split).is_dir() else root
-    paths = _images(folder)
+    paths = some_images(folder)
     half: Half = "" if data.half == "whole" else data.half
     source = ImageFolder(root, split, paths, channels=data.channels, max_pixels=data.max_pixels, half=half)
     return source.first(limit) if limit else source
@@ -258,7 +258,7 @@ def open_classes(data: ClassData, split: str, say: Say = lambda line: None, prog
     folder = root / split
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; name the split with --data.train-split or --data.evaluate-split")
-    for path in _images(folder):
+    for path in some_images(folder):
         if path.parent == folder:
             raise DataError(f"{path}: stands beside the class folders; put it into the folder of its class")
         name = path.relative_to(folder).parts[0]
@@ -281,13 +281,3 @@ def class_splits(data: ClassData) -> tuple[str, ...]:
         there = shard_splits(data.root)
         return tuple(split for split in named if split in there)
     return tuple(split for split in named if (root_of(data) / split).is_dir())
-
-
-def _images(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder")
-    paths, ignored = list_images(folder)
-    if not paths:
-        others = f"; {ignored} files there are not images by name" if ignored else ""
-        raise DataError(f"{folder}: no images{others}")
-    return paths
