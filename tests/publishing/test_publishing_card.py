@@ -233,16 +233,25 @@ def test_an_imported_model_says_where_from_and_not_how_it_was_trained(run: Path,
     origin = {"file": "/home/me/latest_net_G.pth", "sha256": "ab" * 32}
     (run / "environment.json").write_text(json.dumps({**environment, "imported": {"G": origin}}))
     text = card(run)
-    assert f"G: imported from latest_net_G.pth, SHA-256 `{'ab' * 32}`" in section(text, "Provenance")
+    assert f"G: imported from `latest_net_G.pth`, SHA-256 `{'ab' * 32}`" in section(text, "Provenance")
     assert "gesso train" not in section(text, "Training")
     assert "What it was trained on is not known here" in section(text, "Data")
     assert "The scores below" in text and "from another program" in text
 
 
+def test_the_name_of_an_imported_file_is_no_markup(run: Path, card: Published) -> None:
+    environment = json.loads((run / "environment.json").read_text())
+    origin = {"file": "![x](http://at.home/y.png)<b>.pth", "sha256": "ab" * 32}
+    (run / "environment.json").write_text(json.dumps({**environment, "imported": {"G": origin}}))
+    assert "`y.png)<b>.pth`" in section(card(run), "Provenance")
+
+
 def test_a_student_names_its_teacher_by_digest(pairs: Path, tmp_path: Path, card: Published) -> None:
     recipe = toy("pix2pix-distill", pairs)
     text = card(untrained(tmp_path / "run", recipe))
-    assert f"taught by pix2pix-distill, SHA-256 of its weights `{recipe.taught.digest}`" in section(text, "Provenance")
+    assert f"taught by `pix2pix-distill`, SHA-256 of its weights `{recipe.taught.digest}`" in section(
+        text, "Provenance"
+    )
     assert "arXiv 2003.08941" in section(text, "Citation") and "arXiv 1611.07004" in section(text, "Citation")
     assert "whose mistakes it learnt too" in section(text, "Limits")
 

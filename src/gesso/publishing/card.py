@@ -258,13 +258,15 @@ def _provenance(subject: Subject) -> list[str]:
     lines.append(f"published with gesso {gesso.__version__}")
     lines.append(f"SHA-256 of the checkpoint's manifest in its run: `{subject.digest}`")
     lines += [
-        f"{name}: imported from {origin['file']}, SHA-256 `{origin['sha256']}`"
+        f"{name}: imported from {code(origin['file'])}, SHA-256 `{origin['sha256']}`"
         for name, origin in subject.imported.items()
     ]
     if isinstance(subject.recipe, DistillRecipe):
-        lines.append(f"taught by {subject.recipe.teacher}, SHA-256 of its weights `{subject.recipe.taught.digest}`")
+        lines.append(
+            f"taught by {code(subject.recipe.teacher)}, SHA-256 of its weights `{subject.recipe.taught.digest}`"
+        )
     if subject.recipe.start_from:
-        lines.append(f"begun with the weights of {', '.join(subject.recipe.start_from)}")
+        lines.append(f"begun with the weights of {', '.join(map(code, subject.recipe.start_from))}")
     lines.append("`manifest.json` has a digest of every file of the model; gesso verifies them whenever it reads it")
     return [f"- {line}" for line in lines]
 
