@@ -10,7 +10,6 @@ from gesso.data.streets import CLASSES, PALETTE, TRAIN_LABELS, render
 from gesso.data.streets.classes import IGNORED
 from gesso.metrics.cityscapes import (
     CONVENTIONS,
-    classes_of_labels,
     count,
     nearest,
     predicted_classes,
@@ -133,25 +132,25 @@ def test_floats_count_as_the_8_bits_they_are_saved_with() -> None:
     assert torch.equal(nearest(torch.full((1, 3, 1, 1), -7.0), colours), torch.tensor([[[19]]]))
 
 
-@pytest.mark.parametrize("classes", [19, 20])
-def test_label_ids_and_their_colours_mean_the_same(classes: int) -> None:
-    ids = torch.tensor([[[label for label in CLASSES if label != ID["polegroup"]]]])
-    convention = CONVENTIONS[classes]
-    assert torch.equal(classes_of_labels(ids, convention), true_classes(painted(ids), convention))
-    assert classes_of_labels(torch.tensor(TRAIN_LABELS), convention).tolist() == list(range(19))
+@pytest.mark.parametrize(("classes", "unlabeled"), [(19, IGNORED), (20, 19)])
+def test_a_labels_colour_means_its_train_id(classes: int, unlabeled: int) -> None:
+    ids = [0, *TRAIN_LABELS]
+    found = true_classes(painted(torch.tensor([[ids]])), CONVENTIONS[classes])
+    assert found.flatten().tolist() == [unlabeled, *(CLASSES[label][2] for label in TRAIN_LABELS)]
 
 
-def test_polegroup_is_void_but_looks_like_a_pole() -> None:
-    polegroup = torch.tensor([[[ID["polegroup"]]]])
-    assert classes_of_labels(polegroup, CONVENTIONS[19]).item() == IGNORED
-    assert true_classes(painted(polegroup), CONVENTIONS[19]).item() == list(CONVENTIONS[19].palette).index("pole")
+def test_void_labels_are_not_scored_but_a_polegroup_looks_like_a_pole() -> None:
+    void = [label for label, (_, _, train_id) in CLASSES.items() if train_id == IGNORED]
+    found = true_classes(painted(torch.tensor([[void]])), CONVENTIONS[19]).flatten().tolist()
+    assert dict(zip(void, found, strict=True)) == dict.fromkeys(void, IGNORED) | {
+        ID["polegroup"]: CLASSES[ID["pole"]][2]
+    }
 
 
 def test_jpeg_shifted_colours_of_the_truth_still_count() -> None:
     shifted = painted(labels(TRUTH)).short() + torch.tensor([4, -3, 5])[None, :, None, None]
-    shifted = shifted.clamp(0, 255).to(torch.uint8)
-    convention = CONVENTIONS[19]
-    assert torch.equal(true_classes(shifted, convention), classes_of_labels(labels(TRUTH), convention))
+    found = true_classes(shifted.clamp(0, 255).to(torch.uint8), CONVENTIONS[19])
+    assert found[0].tolist() == [[CLASSES[ID[name]][2] for name in row] for row in TRUTH]
 
 
 def test_a_palette_entry_never_means_two_things() -> None:

@@ -20,7 +20,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from gesso.data.streets.classes import CLASSES, IGNORED, PALETTE, TRAIN_LABELS
+from gesso.data.streets.classes import CLASSES, IGNORED, TRAIN_LABELS
 from gesso.metrics.classification import confusion
 
 Colour = tuple[int, int, int]
@@ -101,24 +101,11 @@ def true_classes(images: Tensor, convention: Convention) -> Tensor:
     """Class ids N×H×W uint8 of true label colours, N×3×H×W uint8 or float in [-1, 1]; void is IGNORED.
 
     Nearest here too, because JPEG shifts the colours of the published sets a little. Where the truth must be resized,
-    take the nearest pixel: smooth filters mix colours at the edges, and the mixtures pass for other classes.
+    take the nearest pixel: smooth filters mix colours at the edges, and the mixtures pass for other classes. Polegroup,
+    which is void, has the colour of pole and counts as it.
     """
     chosen = nearest(images, (*convention.palette.values(), *convention.void))
     return chosen.masked_fill_(chosen >= convention.classes, IGNORED)
-
-
-def classes_of_labels(labels: Tensor, convention: Convention) -> Tensor:
-    """Class ids, of the same shape and uint8, of Cityscapes' label ids (`*_gtFine_labelIds.png`, integers 0 … 255).
-
-    The same as `true_classes` of the labels painted with Cityscapes' palette, but for polegroup, which is void and has
-    the colour of pole: in the convention of 19 it is left out here, and counts as pole where only colours are known.
-    """
-    painted = torch.tensor(PALETTE, device=labels.device).T[None, :, :, None]  # 1×3×256×1
-    table = true_classes(painted, convention).flatten()
-    if convention.void:
-        scored = torch.tensor([label in TRAIN_LABELS for label in range(256)], device=labels.device)
-        table = table.masked_fill(~scored, IGNORED)
-    return table[labels.long()]
 
 
 def count(truth: Tensor, predicted: Tensor, convention: Convention) -> Tensor:
