@@ -206,7 +206,7 @@ def test_no_more_rows_are_alive_than_were_asked_for(
         monkeypatch.setattr(rows, "_decode", lambda a, b: decoded.append((a, b)) or original(a, b))
         for top in (0, 10, 20, 100, 103, 50):
             assert (rows.read(top, top + 16) == array[top : top + 16]).all()
-            assert rows.alive == 16
+            assert len(rows._kept) == 16
     assert decoded == [(0, 16), (16, 26), (26, 36), (100, 116), (116, 119), (50, 66)]
 
 

@@ -46,10 +46,6 @@ class WholeRows(Rows):
         self._picture = read_image(path, channels, max_pixels)
         super().__init__(path, height, width, self._picture.dtype, shown)
 
-    @property
-    def alive(self) -> int:
-        return self.height
-
     def read(self, top: int, bottom: int) -> Array:
         """A view of rows top … bottom − 1, not to be written to."""
         return self._decode(top, bottom)

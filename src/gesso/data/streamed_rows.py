@@ -41,11 +41,6 @@ class Rows(ABC):
         self.path, self.height, self.width, self.dtype, self.shown = path, height, width, dtype, shown
         self._kept, self._top = np.empty((0, 0, 0), dtype), 0
 
-    @property
-    def alive(self) -> int:
-        """Rows that are held."""
-        return len(self._kept)
-
     def read(self, top: int, bottom: int) -> Array:
         """Rows top … bottom − 1 as H×W×C, not to be written to. They are held until others are asked for, so that what
         overlaps is decoded once. BadImage for what cannot be read."""
