@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gesso.errors import UsageError, flag
+from gesso.metrics.paired import as_channels
 
 INCEPTION_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
 INCEPTION_FIELD = "evaluation.inception"
@@ -138,9 +139,7 @@ def prepare(images: Tensor) -> Tensor:
     antialiasing, as pytorch-fid does. (For images of at most 299 pixels antialiasing would change nothing.) Grey
     becomes three equal channels and alpha is dropped.
     """
-    grey = images.shape[1] <= 2
-    colour = images[:, :1].expand(-1, 3, -1, -1) if grey else images[:, :3]
-    values = colour.float().add(1).mul(127.5).round().clamp(0, 255)
+    values = as_channels(images, 3).float().add(1).mul(127.5).round().clamp(0, 255)
     if values.shape[2:] != (SIDE, SIDE):
         values = F.interpolate(values, (SIDE, SIDE), mode="bilinear", align_corners=False)
     return (values - 128) / 128

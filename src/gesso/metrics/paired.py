@@ -54,7 +54,7 @@ PAIRED: dict[str, Metric] = {
 
 
 def as_channels(images: Tensor, channels: int) -> Tensor:
-    """`images` with `channels` channels, for the baseline that copies the input.
+    """`images` with `channels` channels, for networks that want three and the baseline that copies the input.
 
     1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha. Grey is the mean of RGB; alpha is never mixed into colour: it
     is kept, left out, or opaque where there was none.

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gesso.errors import UsageError, flag
 from gesso.metrics.features import load_torchscript
+from gesso.metrics.paired import as_channels
 
 LPIPS_FIELD = "evaluation.lpips"
 _TRIED = 64  # side in pixels of the images on which a network is tried
@@ -43,10 +44,5 @@ class Perceptual:
     def __call__(self, images: Tensor, targets: Tensor) -> Tensor:
         """Two N×C×H×W in [-1, 1], grey or colour, to (N,). One score an image, so that batches do not matter."""
         with torch.autocast(self._device.type, enabled=False):
-            distances = self._network(*(_colour(x.to(self._device)) for x in (images, targets))).float()
+            distances = self._network(*(as_channels(x.to(self._device), 3).float() for x in (images, targets))).float()
         return torch.as_tensor(distances.reshape(len(images), -1).squeeze(1)).to(images.device)
-
-
-def _colour(images: Tensor) -> Tensor:
-    """Three channels: grey repeated, alpha dropped."""
-    return images[:, :1].expand(-1, 3, -1, -1).float() if images.shape[1] <= 2 else images[:, :3].float()
