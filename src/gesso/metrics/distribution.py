@@ -100,28 +100,28 @@ def kernel_distance(
 def precision_recall(real: Tensor, fake: Tensor, k: int = NEIGHBOURS_PR) -> tuple[float, float]:
     """Improved precision and recall, each in [0, 1] (Kynkäänniemi et al. 2019, eq. 1 and 2).
 
-    Precision: the share of fakes within the reach of some real image, which is its distance to its k-th nearest
+    Precision: the share of fakes in the ball of some real image, whose radius is its distance to its k-th nearest
     neighbour among the real ones. Recall: the same with the sets exchanged.
     """
     _enough(min(len(real), len(fake)), k + 1, "precision and recall")
     real, fake = real.double(), fake.double()
-    precise = _balls_around(fake, real, _reach(real, k)) > 0
-    recalled = _balls_around(real, fake, _reach(fake, k)) > 0
+    precise = _balls_around(fake, real, _radii(real, k)) > 0
+    recalled = _balls_around(real, fake, _radii(fake, k)) > 0
     return precise.double().mean().item(), recalled.double().mean().item()
 
 
 def density_coverage(real: Tensor, fake: Tensor, k: int = NEIGHBOURS_DC) -> tuple[float, float]:
     """Density, 0 or more, about 1 for equal distributions, and coverage in [0, 1] (Naeem et al. 2020).
 
-    Density: in how many reaches of real images a fake lies on average, over k. Coverage: the share of real images with
-    a fake within their reach.
+    Density: in how many balls of real images a fake lies on average, over k. Coverage: the share of real images with a
+    fake in their ball. The balls are those of `precision_recall`.
     """
     _enough(min(len(real), len(fake)), k + 1, "density and coverage")
     real, fake = real.double(), fake.double()
-    reach = _reach(real, k)
-    density = _balls_around(fake, real, reach).sum().item() / (k * len(fake))
+    radii = _radii(real, k)
+    density = _balls_around(fake, real, radii).sum().item() / (k * len(fake))
     nearest = torch.cat([distances.min(1).values for _, distances in _distances(real, fake)])
-    return density, (nearest <= reach).double().mean().item()
+    return density, (nearest <= radii).double().mean().item()
 
 
 def protocol(
@@ -187,7 +187,7 @@ def _distances(points: Tensor, others: Tensor) -> Iterator[tuple[int, Tensor]]:
         yield first, squared.clamp_(min=0).sqrt_()
 
 
-def _reach(points: Tensor, k: int) -> Tensor:
+def _radii(points: Tensor, k: int) -> Tensor:
     """Distance of each point to its k-th nearest neighbour, itself not counted: (N,)."""
     found = []
     for first, distances in _distances(points, points):
@@ -197,9 +197,9 @@ def _reach(points: Tensor, k: int) -> Tensor:
     return torch.cat(found)
 
 
-def _balls_around(points: Tensor, centres: Tensor, reach: Tensor) -> Tensor:
+def _balls_around(points: Tensor, centres: Tensor, radii: Tensor) -> Tensor:
     """In how many of the balls each point lies: (N,)."""
-    return torch.cat([(distances <= reach).sum(1) for _, distances in _distances(points, centres)])
+    return torch.cat([(distances <= radii).sum(1) for _, distances in _distances(points, centres)])
 
 
 def _enough(count: int, fewest: int, what: str) -> None:
