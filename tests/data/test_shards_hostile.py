@@ -56,7 +56,7 @@ def test_a_giant_header_takes_no_memory(tmp_path: Path) -> None:
     info = tarfile.TarInfo("a")
     info.type, info.size = tarfile.GNUTYPE_LONGNAME, 2**32
     (tmp_path / "0.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
-    with pytest.raises(DataError, match="a header is too large"):
+    with pytest.raises(DataError, match="a header of 4294967296 bytes"):
         opened(tmp_path, tmp_path / "cache")
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gesso.data.images import SUFFIXES
+from gesso.data.tars import Headers
 from gesso.errors import DataError
 
 INDEX = "index.jsonl"
@@ -29,7 +30,6 @@ MOST_CLASSES = 2**20
 """A damaged label must not make a network or a list of names of two thousand million."""
 _LARGEST_HEADER = 2**20  # bytes of a long name or other extension of a tar header
 _LARGEST_LABEL = 2**16
-_BLOCK = 512
 _COLUMNS = ("keys", "classes", "offsets", "sizes")
 _LONGEST_NAME = 1024
 _BAD_LETTERS = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
@@ -182,19 +182,6 @@ def _unsafe(name: str) -> str:
     return ""
 
 
-class _Bounded:
-    """A file that gives tarfile no more than a header's worth at once, whatever a header claims."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.seek, self.tell = file.seek, file.tell
-
-    def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _LARGEST_HEADER:
-            raise tarfile.ReadError("a header is too large")
-        return self._file.read(size)
-
-
 def members(file: BinaryIO, where: str) -> Iterator[Member]:
     """The regular files of an uncompressed tar that begins where `file` stands, from headers alone.
 
@@ -202,7 +189,7 @@ def members(file: BinaryIO, where: str) -> Iterator[Member]:
     middle for the end.
     """
     try:
-        with tarfile.open(fileobj=cast(BinaryIO, _Bounded(file)), mode="r:", errors="strict") as tar:
+        with tarfile.open(fileobj=Headers(file, _LARGEST_HEADER), mode="r:", errors="strict") as tar:
             headers = cast(Any, tar)  # its list of headers, which would add up to gigabytes, has no type
             while (info := tar.next()) is not None:
                 headers.members.clear()
@@ -211,10 +198,10 @@ def members(file: BinaryIO, where: str) -> Iterator[Member]:
                 elif not info.isdir():
                     raise DataError(f"{where}: {info.name[:200]!r} is a link or device; shards hold plain files")
             file.seek(tar.offset)
-            end = file.read(_BLOCK)
+            end = file.read(tarfile.BLOCKSIZE)
     except (tarfile.TarError, ValueError, OverflowError, RecursionError, IndexError, MemoryError) as error:
         raise DataError(f"{where}: not a tar that gesso reads, or damaged ({str(error)[:120]})") from None
-    if end != bytes(_BLOCK):
+    if end != bytes(tarfile.BLOCKSIZE):
         raise DataError(f"{where}: damaged or cut off at byte {tar.offset}; copy it again")
 
 

@@ -6,11 +6,8 @@ be a large one. Such an archive is refused whole rather than in part, as is a da
 beside the target, which gets its name when all are there.
 """
 
-import bz2
 import contextlib
-import gzip
 import io
-import lzma
 import os
 import re
 import shutil
@@ -24,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
 
+from gesso.data.tars import COMPRESSED, ZIP, Headers
 from gesso.errors import DataError, UsageError
 from gesso.files import disk_errors, hidden
 from gesso.progress import Progress, silent
@@ -155,16 +153,11 @@ def _blaming(archive: Path, items: Iterator[T]) -> Iterator[T]:
 def _members(file: io.BufferedReader) -> Iterator[Member]:
     magic = file.read(6)
     file.seek(0)
-    if magic.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+    if magic.startswith(ZIP):
         yield from _zip_members(file)
-    elif magic.startswith(b"\x1f\x8b"):
-        yield from _tar_members(gzip.GzipFile(fileobj=file, mode="rb"))
-    elif magic.startswith(b"BZh"):
-        yield from _tar_members(bz2.BZ2File(file))
-    elif magic.startswith(b"\xfd7zXZ\0"):
-        yield from _tar_members(lzma.LZMAFile(file))  # noqa: SIM115 - `file` is the caller's to close
     else:
-        yield from _tar_members(file)
+        opener = next((opener for start, opener in COMPRESSED.items() if magic.startswith(start)), None)
+        yield from _tar_members(opener(file) if opener else file)
 
 
 def _zip_members(file: io.BufferedReader) -> Iterator[Member]:
@@ -191,9 +184,9 @@ class _ZipFile:
         return self.archive.open(self.info)
 
 
-def _tar_members(file: io.BufferedIOBase) -> Iterator[Member]:
-    bounded = _Bounded(file)
-    with tarfile.open(fileobj=bounded, mode="r:") as archive:
+def _tar_members(file: IO[bytes]) -> Iterator[Member]:
+    headers = Headers(file, _LONGEST_HEADER)
+    with tarfile.open(fileobj=headers, mode="r:") as archive:
         while info := archive.next():
             refusal = ""
             if info.size < 0:
@@ -209,7 +202,7 @@ def _tar_members(file: io.BufferedIOBase) -> Iterator[Member]:
             if len(archive.pax_headers) > _GLOBAL_HEADERS:
                 raise ValueError("too many global headers")
         # To tarfile, a header that it cannot read is the end like any other.
-        if bounded.last != bytes(tarfile.BLOCKSIZE):
+        if headers.last != bytes(tarfile.BLOCKSIZE):
             raise ValueError("the end mark is missing")
     while file.read(_CHUNK):  # the checksum of a compressed tar stands at its end
         pass
@@ -224,29 +217,6 @@ class _TarFile:
         file = self.archive.extractfile(self.info)
         assert file is not None, "only regular files are opened"
         return file
-
-
-class _Bounded(io.RawIOBase):
-    """A tar's bytes, of which no more are read at once than any honest header has. `last` is what was read last.
-
-    An extended header says its own size, and tarfile reads as much at once: a few kB of gzip could ask for all memory.
-    """
-
-    def __init__(self, file: io.BufferedIOBase) -> None:
-        self._file = file
-        self.last = b""
-
-    def read(self, size: int = -1, /) -> bytes:
-        if not 0 <= size <= _LONGEST_HEADER:
-            raise ValueError(f"a header of {size} bytes")
-        self.last = self._file.read(size)
-        return self.last
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
 
 
 class _Names:

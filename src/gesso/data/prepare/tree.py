@@ -6,8 +6,6 @@ links are refused when the archive is opened, encrypted and oversized members wh
 wrong with one ends in one line that names it. A folder is the user's own: its links are followed, as everywhere.
 """
 
-import bz2
-import gzip
 import io
 import lzma
 import re
@@ -24,6 +22,7 @@ from typing import IO, Any, BinaryIO, Protocol, Self
 from gesso.data.decoding import UNNAMED_LIMIT, Array
 from gesso.data.folders import JUNK, list_files
 from gesso.data.images import read_image_bytes
+from gesso.data.tars import COMPRESSED, ZIP, Headers
 from gesso.errors import DataError, DiskError, spelling
 
 LARGEST = 2**30
@@ -32,12 +31,6 @@ _HEADER = 2**24  # bytes that a tar may spend on describing one member; without 
 _SMALL = 2**26  # bytes of a tar that may come from however few
 _CHUNK = 2**20
 _AGAIN = "damaged or truncated; download or copy it again"
-
-_COMPRESSED: dict[bytes, Callable[..., Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\0": lzma.open,
-}
 
 
 class _Part(Protocol):
@@ -126,12 +119,12 @@ def _part(path: Path) -> _Part:
         raise DataError(f"{path}: no such file or folder")
     try:
         with path.open("rb") as file:
-            start = file.read(512)
+            start = file.read(tarfile.BLOCKSIZE)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    if start.startswith((b"PK\3\4", b"PK\5\6")):
+    if start.startswith(ZIP):
         return _Zip(path)
-    for magic, reader in _COMPRESSED.items():
+    for magic, reader in COMPRESSED.items():
         if start.startswith(magic):
             return _Tar(path, _inflated(path, reader))
     if start[257:262] == b"ustar" or path.suffix.lower() == ".tar":
@@ -221,7 +214,7 @@ class _Tar:
             raise _damaged(path, error) from None
 
     def _index(self) -> None:
-        headers: Any = _Headers(self._file)
+        headers = Headers(self._file, _HEADER)
         with tarfile.open(fileobj=headers, mode="r:", encoding="utf-8", errors="replace") as tar:
             for member in tar:
                 if member.issym() or member.islnk():
@@ -236,7 +229,7 @@ class _Tar:
             end = tar.offset
         # tarfile takes a damaged header for the end; a tar that is whole says where it ends.
         self._file.seek(end)
-        if self._file.read(512) != bytes(512):
+        if self._file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise DataError(f"{self.path}: {_AGAIN}")
 
     def open(self, name: str) -> BinaryIO:
@@ -245,24 +238,6 @@ class _Tar:
 
     def close(self) -> None:
         self._file.close()
-
-
-class _Headers(io.RawIOBase):
-    """What tarfile reads to list the members. A header of a gigabyte is an attack."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _HEADER:
-            raise tarfile.ReadError(f"a header of {size} bytes")
-        return self._file.read(size)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
 
 
 class _Window(io.RawIOBase):
