@@ -15,7 +15,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, overload
@@ -203,25 +203,14 @@ def open_shards(
 
     if index is not None:
         asked = set(names)
-        where = f"{base}{INDEX}"
-        table = Table(parse_index(index, where, lambda name: _belongs(name, split) and (not asked or name in asked)))
-        shards = [shard(name) for name, _, _ in table.shards]
-        prints = [_checked(at, size, sha) for at, (_, size, sha) in zip(shards, table.shards, strict=True)]
+        table, shards, fingerprints = _by_index(
+            index, f"{base}{INDEX}", lambda name: _belongs(name, split) and (not asked or name in asked), shard
+        )
     else:
-        wanted = [name for name in names if _belongs(name, split)]
-        if wanted:
-            say(f"{root}: no {INDEX}, so the headers of {len(wanted)} shards are read once")
-        shards = [shard(name) for name in wanted]
-        prints = []
-
-        def scanned() -> Iterator[ShardIndex]:
-            for name, at in zip(wanted, shards, strict=True):
-                found, print_ = _indexed(name, at, cache / "shards")
-                prints.append(print_)
-                yield found
-                progress(len(prints), len(wanted))
-
-        table = Table(scanned())
+        names = [name for name in names if _belongs(name, split)]
+        if names:
+            say(f"{root}: no {INDEX}, so the headers of {len(names)} shards are read once")
+        table, shards, fingerprints = _by_headers(names, shard, cache / "shards", progress)
     if not len(table):
         raise DataError(f"{root}: no {split} shards with images here; a split is a folder {split}/ or {split}-*.tar")
     # Who writes an index has decoded each sample; without one nobody has.
@@ -232,7 +221,7 @@ def open_shards(
         split,
         table,
         shards,
-        prints,
+        fingerprints,
         classes,
         rows=rows,
         channels=channels,
@@ -240,6 +229,32 @@ def open_shards(
         checked=index is not None,
     )
     return source.first(limit) if limit else source
+
+
+def _by_index(
+    index: bytes, where: str, wanted: Callable[[str], bool], shard: Callable[[str], ShardBytes]
+) -> tuple[Table, list[ShardBytes], list[str]]:
+    """The samples of the `wanted` shards of an index, the shards, and their fingerprints."""
+    table = Table(parse_index(index, where, wanted))
+    shards = [shard(name) for name, _, _ in table.shards]
+    return table, shards, [_checked(at, size, sha) for at, (_, size, sha) in zip(shards, table.shards, strict=True)]
+
+
+def _by_headers(
+    names: Sequence[str], shard: Callable[[str], ShardBytes], cache: Path, progress: Progress
+) -> tuple[Table, list[ShardBytes], list[str]]:
+    """As `_by_index`, of shards that have no index."""
+    shards = [shard(name) for name in names]
+    fingerprints: list[str] = []
+
+    def scanned() -> Iterator[ShardIndex]:
+        for name, at in zip(names, shards, strict=True):
+            found, fingerprint = _indexed(name, at, cache)
+            fingerprints.append(fingerprint)
+            yield found
+            progress(len(fingerprints), len(names))
+
+    return Table(scanned()), shards, fingerprints
 
 
 def _found(root: str) -> tuple[str, list[str], bytes | None]:
