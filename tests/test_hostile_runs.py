@@ -133,7 +133,7 @@ def test_checkpoint_is_not_written_into_as_if_it_were_a_run(words: list[object],
     path = checkpoint.list_checkpoints(run)[-1]
     command, *more = words
     before = contents(path)
-    refused(gesso(command, path, *more), "is a checkpoint and not a run; .*--start-from")
+    refused(gesso(command, path, *more), "is a checkpoint or a published model, and not a run; .*--start-from")
     assert contents(path) == before
 
 

@@ -21,7 +21,7 @@ def test_torch_file_runs_without_gesso_and_says_what_it_is(
 ) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     out = tmp_path / "dcgan.pt2"
-    said = gesso("export", runs["dcgan"], "--format", "torch", "-o", out, "--licence", "MIT")
+    said = gesso("export", runs["dcgan"], "--format", "torch", "-o", out, "--licence", " MIT ")
     assert (said.code, said.out[-1]) == (0, str(out))
     extra = {METADATA: ""}
     program = torch.export.load(out, extra_files=extra)

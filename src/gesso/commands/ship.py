@@ -110,7 +110,7 @@ def export(arguments: Sequence[str]) -> int:
         uint8=values["uint8"],
         precision=values["precision"],
         tolerance=values["tolerance"],
-        licence=values["licence"],
+        licence=values["licence"].strip(),
         existing=values["existing"],
     )
     source = load_source(values["run"], values["checkpoint"])

@@ -140,7 +140,7 @@ def refuse_checkpoint(path: Path) -> None:
     """UsageError where `path` is a checkpoint, which nothing may write into."""
     if (path / checkpoint.MANIFEST).exists():
         raise UsageError(
-            f"{path} is a checkpoint and not a run; name the run that holds it, or train another run with "
+            f"{path} is a checkpoint or a published model, and not a run; name the run that holds it, or train another run with "
             f"--start-from {shlex.quote(str(path))}"
         )
 
