@@ -5,24 +5,19 @@ enter in the middle. Here an index says where each sample lies, so a sample is a
 epoch is the same pure permutation as everywhere (`order.indices`): no sample is lost or repeated whatever the number
 of processes, the shuffle is perfect, and a resume in the middle of an epoch has nothing to restore.
 
-    root/index.jsonl   root/train-000000.tar …  root/val-000000.tar …    as `gesso data prepare imagenet` writes them
-    root/train/*.tar   root/val/*.tar            shards from elsewhere; {000..146} and {train,val} in a name count too
-
 Each sample is one image and at most one class: `000012.jpg` with `000012.cls` or `000012.json` beside it.
+`shards_names.py` has where shards may lie and what tells their split.
 """
 
 import contextlib
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 
-from gesso.data.folders import natural_key
 from gesso.data.images import read_image_bytes
 from gesso.data.shards_bytes import (
     AbsentError,
@@ -31,18 +26,16 @@ from gesso.data.shards_bytes import (
     ShardBytes,
     fetch_text,
     is_url,
-    open_fsspec,
     place,
 )
 from gesso.data.shards_index import INDEX, NO_CLASS, ShardIndex, Table, index_shard, parse_index, write_index
+from gesso.data.shards_names import SPLIT_WORDS, belongs, found_shards, local_tars
 from gesso.data.sources import ROLE, Slot, Unit
-from gesso.errors import DataError, DiskError, UsageError
+from gesso.errors import DataError, DiskError
 from gesso.files import write_atomically
 from gesso.progress import Progress, Say, silent
 
 CLASSES = "classes.json"
-_KNOWN = {"train": {"train", "training"}, "val": {"val", "valid", "validation"}, "test": {"test", "testing"}}
-_MOST_SHARDS = 1_000_000
 _NO_INDEX = "shards without an index are read from a copy"
 
 
@@ -166,15 +159,15 @@ def is_shards(root: str) -> bool:
     if is_url(root) or root.endswith((".tar", INDEX)):
         return True
     folder = Path(root).expanduser()
-    return (folder / INDEX).is_file() or any(path.is_file() for path in _local_tars(folder))
+    return (folder / INDEX).is_file() or any(path.is_file() for path in local_tars(folder))
 
 
 def shard_splits(root: str) -> tuple[str, ...]:
     """Which of train, val and test there are."""
-    base, names, index = _found(root)
+    base, names, index = found_shards(root)
     if index is not None:
         names = [shard.name for shard in parse_index(index, f"{base}{INDEX}", lambda _: True)]
-    return tuple(split for split in _KNOWN if any(_belongs(name, split) for name in names))
+    return tuple(split for split in SPLIT_WORDS if any(belongs(name, split) for name in names))
 
 
 def open_shards(
@@ -195,7 +188,7 @@ def open_shards(
     have none. limit: only the first samples; 0 takes all. `progress` counts shards that are indexed. DataError where
     there are no such shards or they are damaged, UsageError where a copy does not fit.
     """
-    base, names, index = _found(root)
+    base, names, index = found_shards(root)
     copies = Copies(cache / "shards" / hashlib.sha256(base.encode()).hexdigest()[:24], int(cache_limit_gb * 1e9))
 
     def shard(name: str) -> ShardBytes:
@@ -204,10 +197,10 @@ def open_shards(
     if index is not None:
         asked = set(names)
         table, shards, fingerprints = _by_index(
-            index, f"{base}{INDEX}", lambda name: _belongs(name, split) and (not asked or name in asked), shard
+            index, f"{base}{INDEX}", lambda name: belongs(name, split) and (not asked or name in asked), shard
         )
     else:
-        names = [name for name in names if _belongs(name, split)]
+        names = [name for name in names if belongs(name, split)]
         if names:
             say(f"{root}: no {INDEX}, so the headers of {len(names)} shards are read once")
         table, shards, fingerprints = _by_headers(names, shard, cache / "shards", progress)
@@ -255,85 +248,6 @@ def _by_headers(
             progress(len(fingerprints), len(names))
 
     return Table(scanned()), shards, fingerprints
-
-
-def _found(root: str) -> tuple[str, list[str], bytes | None]:
-    """The folder of the shards with a slash at its end, their names below it, and the index if there is one.
-
-    With an index the names are those that were asked for; none means all of it.
-    """
-    names: list[str] = []
-    if root.endswith(".tar"):
-        whole = list(_expanded(root))
-        depth = min(len(_common(whole)), min(name.rindex("/") + 1 if "/" in name else 0 for name in whole))
-        base = whole[0][:depth].rpartition("/")[0] + "/" if "/" in whole[0][:depth] else ""
-        names = [name[len(base) :] for name in whole]
-    else:
-        base = root.removesuffix(INDEX).rstrip("/") + "/"
-    if not is_url(base):
-        base = f"{Path(base or '.').expanduser().as_posix()}/"
-        if not Path(base).is_dir():
-            raise DataError(f"--data.root {root}: no such folder")
-    try:
-        return base, names, fetch_text(f"{base}{INDEX}")
-    except AbsentError as error:
-        if root.endswith(INDEX) or (not names and root.startswith(("http://", "https://"))):
-            raise DataError(f"{error}; a web folder is read by its {INDEX}, or name shards with {{000..146}}") from None
-    return base, names or _listed(base), None
-
-
-def _listed(base: str) -> list[str]:
-    if is_url(base):
-        files, path = open_fsspec(base)
-        try:
-            paths = [
-                str(found) for depth in ("*.tar", "*/*.tar") for found in files.glob(f"{path.rstrip('/')}/{depth}")
-            ]
-        except Exception as error:  # each backend has its own
-            raise DataError(f"{base}: cannot be listed ({str(error)[:200] or type(error).__name__})") from None
-        names = [found.removeprefix(path.rstrip("/")).lstrip("/") for found in paths]
-    else:
-        names = [found.relative_to(base).as_posix() for found in _local_tars(Path(base)) if found.is_file()]
-    return sorted((name for name in names if not name.startswith(".")), key=natural_key)
-
-
-def _local_tars(folder: Path) -> list[Path]:
-    return [*folder.glob("*.tar"), *folder.glob("*/*.tar")]
-
-
-def _expanded(pattern: str) -> Iterator[str]:
-    """The names that {000..146} and {train,val} stand for. UsageError where braces are neither."""
-    parts: list[Sequence[str]] = []
-    count = 1
-    for text in re.split(r"(\{[^{}]*\})", pattern):
-        choices: Sequence[str] = [text]
-        if span := re.fullmatch(r"\{(\d{1,9})\.\.(\d{1,9})\}", text):
-            first, last = (int(end) for end in span.groups())
-            numbers = range(first, last + 1) if last - first < _MOST_SHARDS else ()
-            choices = [str(i).zfill(len(span[1])) for i in numbers]
-        elif text.startswith("{"):
-            choices = text[1:-1].split(",")
-        count *= len(choices)
-        if not choices or text == "{}" or "{" in choices[0] or "}" in choices[0] or count > _MOST_SHARDS:
-            raise UsageError(f"--data.root {pattern}: name shards like train-{{000..146}}.tar or {{train,val}}-0.tar")
-        parts.append(choices)
-    return ("".join(chosen) for chosen in product(*parts))
-
-
-def _common(names: Sequence[str]) -> str:
-    low, high = min(names), max(names)
-    return low[: next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))]
-
-
-def _belongs(name: str, split: str) -> bool:
-    """Whether a shard is of `split`, by the words of its name, else of its folder's; one that names none is train's."""
-    for part in reversed(name.removesuffix(".tar").split("/")):
-        words = set(re.findall(r"[a-z]+", part.lower()))
-        if re.search(rf"(?<![A-Za-z0-9]){re.escape(split)}(?![A-Za-z0-9])", part) or words & _KNOWN.get(split, set()):
-            return True
-        if any(words & known for known in _KNOWN.values()):
-            return False
-    return split == "train"
 
 
 def _checked(shard: ShardBytes, size: int, sha256: str) -> str:
