@@ -93,7 +93,7 @@ def test_a_published_model_teaches(shared: Path, pairs: Path, tmp_path: Path, ge
 
 def test_a_published_model_is_no_run_to_resume(shared: Path, gesso: Gesso) -> None:
     before = contents(shared)
-    refused(gesso("resume", shared), "is a checkpoint and not a run.*--start-from")
+    refused(gesso("resume", shared), "is a checkpoint or a published model, and not a run.*--start-from")
     assert contents(shared) == before
 
 

@@ -140,8 +140,8 @@ def refuse_checkpoint(path: Path) -> None:
     """UsageError where `path` is a checkpoint, which nothing may write into."""
     if (path / checkpoint.MANIFEST).exists():
         raise UsageError(
-            f"{path} is a checkpoint or a published model, and not a run; name the run that holds it, or train another run with "
-            f"--start-from {shlex.quote(str(path))}"
+            f"{path} is a checkpoint or a published model, and not a run; name the run that holds it, or train "
+            f"another run with --start-from {shlex.quote(str(path))}"
         )
 
 
