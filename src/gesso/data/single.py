@@ -153,8 +153,8 @@ class RenderedSource:
         self.classes, self.counts = classes, {ROLE: count}
         self._size, self._channels, self._noise = size, channels, noise
         self.settings: tuple[object, ...] = (size, channels, len(classes), noise)
-        print_ = f"{self.name} {RENDERER} {StreetsSource.SEED} {split}"
-        self.units: Sequence[Unit] = tuple(Unit(f"{self.name} {i}", ((ROLE, i),), print_) for i in range(count))
+        version = f"{self.name} {RENDERER} {StreetsSource.SEED} {split}"
+        self.units: Sequence[Unit] = tuple(Unit(f"{self.name} {i}", ((ROLE, i),), version) for i in range(count))
 
     def unit_of(self, slot: Slot) -> Unit:
         return self.units[slot[1]]
@@ -229,7 +229,8 @@ def class_names(data: ClassData) -> tuple[str, ...]:
 def open_classes(data: ClassData, split: str, say: Say = lambda line: None, progress: Progress = silent) -> ClassSource:
     """The `split` of a set of images with classes. DataError where there is none.
 
-    Classes are those of the training split (`data.names` where the run has written them down).
+    Classes are those of the training split (`data.names` where the run has written them down); those of shards are what
+    their classes.json names, or numbers. `progress` counts shards that are indexed.
     """
     train = split == data.train_split
     limit = data.train_subset if train else data.evaluate_subset
@@ -251,13 +252,19 @@ def open_classes(data: ClassData, split: str, say: Say = lambda line: None, prog
             say=say,
             progress=progress,
         )
+    source = _class_folders(data, split)
+    return source.first(limit) if limit else source
+
+
+def _class_folders(data: ClassData, split: str) -> ImageFolder:
+    """All images of a split that has a folder a class. DataError for one that training does not have."""
     root = root_of(data)
     names = data.names or class_names(data)
-    paths, labels = [], []
     known = {name: i for i, name in enumerate(names)}
     folder = root / split
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; name the split with --data.train-split or --data.evaluate-split")
+    paths, labels = [], []
     for path in some_images(folder):
         if path.parent == folder:
             raise DataError(f"{path}: stands beside the class folders; put it into the folder of its class")
@@ -266,17 +273,18 @@ def open_classes(data: ClassData, split: str, say: Say = lambda line: None, prog
             raise DataError(f"{path}: class {name} is not among those of {data.train_split}")
         paths.append(path)
         labels.append(known[name])
-    source = ImageFolder(
+    return ImageFolder(
         root, split, paths, channels=data.channels, max_pixels=data.max_pixels, classes=names, labels=labels
     )
-    return source.first(limit) if limit else source
 
 
 def class_splits(data: ClassData) -> tuple[str, ...]:
     """The splits that there are, of those that the recipe names and test."""
+    if data.synthetic:
+        return tuple(dict.fromkeys((data.train_split, data.evaluate_split)))
     named = tuple(dict.fromkeys((data.train_split, data.evaluate_split, "test")))
-    if data.synthetic or data.root == BUILTIN_STREETS:
-        return tuple(dict.fromkeys((data.train_split, data.evaluate_split, *(("test",) if not data.synthetic else ()))))
+    if data.root == BUILTIN_STREETS:
+        return named
     if is_shards(data.root):
         there = shard_splits(data.root)
         return tuple(split for split in named if split in there)

@@ -132,13 +132,13 @@ class StreetsSource:
         self.counts = {"A": count, "B": count}
         first = FIRST[split]
         self._first = {"A": first, "B": first if self.paired else FIRST["train B"]}
-        print_ = f"streets {RENDERER} {self.SEED} {self._size}"
+        version = f"streets {RENDERER} {self.SEED} {self._size}"
         self.units: Sequence[Unit]
         if self.paired:
-            self.units = tuple(Unit(f"street {first + i}", (("A", i), ("B", i)), print_) for i in range(count))
+            self.units = tuple(Unit(f"street {first + i}", (("A", i), ("B", i)), version) for i in range(count))
         else:
             self.units = tuple(
-                Unit(f"street {self._first[role] + i}", ((role, i),), print_)
+                Unit(f"street {self._first[role] + i}", ((role, i),), version)
                 for role in ("A", "B")
                 for i in range(count)
             )
