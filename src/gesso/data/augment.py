@@ -31,7 +31,8 @@ class View(Protocol):
     """
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Side of a sample in pixels."""
 
     def __call__(self, image: np.ndarray, seed: int, stream: int, position: int) -> np.ndarray: ...
 

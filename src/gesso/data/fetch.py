@@ -52,6 +52,7 @@ class PublicSet:
 
     @property
     def suffix(self) -> str:
+        """How the archive's name ends."""
         return ".tar.gz" if self.url.endswith(".tar.gz") else ".zip"
 
 

@@ -63,7 +63,7 @@ class Matched:
 
 
 def splits(root: Path) -> tuple[str, ...]:
-    """Which of train, val and test `root` has, in whatever layout."""
+    """Which of train, val and test `root` has, in whatever layout. DataError where it is no folder that may be read."""
     checked_root(root)
     return tuple(name for name in SPLITS if any(domains(root, name, layout) for layout in LAYOUTS))
 

@@ -59,16 +59,19 @@ class Place(Protocol):
 
     location: str
 
-    def state(self) -> State: ...
+    def state(self) -> State:
+        """Its size and version now. AbsentError where it is not there, DataError where that cannot be told."""
 
     def read(self, start: int, size: int, what: str) -> bytes:
-        """Exactly `size` bytes. DataError where they cannot be had."""
+        """Exactly `size` bytes from byte `start` on. DataError where they cannot be had."""
 
     def chunks(self) -> Iterator[bytes]:
         """The whole file, from its beginning."""
 
 
 class LocalPlace:
+    """A file on a disk."""
+
     def __init__(self, path: Path) -> None:
         self.path, self.location = path, str(path)
 
@@ -90,6 +93,8 @@ class LocalPlace:
 
 
 class HttpPlace:
+    """A file on a web server. Each thread keeps a connection of its own open."""
+
     def __init__(self, url: str) -> None:
         self.location = url
 
@@ -130,6 +135,8 @@ class HttpPlace:
 
 
 class FsspecPlace:
+    """A file that fsspec reaches: in an object store, or behind any other protocol that it has a backend for."""
+
     def __init__(self, url: str) -> None:
         self.location = url
         self._files, self._path = open_fsspec(url)
@@ -157,6 +164,7 @@ def place(location: str) -> Place:
 
 
 def is_url(location: str) -> bool:
+    """Whether this is a URL, of whatever protocol, and not a path."""
     return "://" in location
 
 
@@ -245,6 +253,7 @@ class ShardBytes:
         self._place, self._copies = origin, copies
 
     def read(self, start: int, size: int, what: str) -> bytes:
+        """As `Place.read`. UsageError where that takes a copy that may not be so large."""
         try:
             return self._place.read(start, size, what)
         except _NoRangesError:
@@ -258,6 +267,7 @@ class ShardBytes:
         return self._place
 
     def state(self) -> State:
+        """As `Place.state`, of what is read from."""
         return self._place.state()
 
 

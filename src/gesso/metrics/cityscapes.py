@@ -43,6 +43,7 @@ class Convention:
 
     @property
     def classes(self) -> int:
+        """How many classes are scored, K."""
         return len(self.palette)
 
 

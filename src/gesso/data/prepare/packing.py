@@ -68,6 +68,8 @@ class Packed:
 
 @dataclass(frozen=True)
 class Shard:
+    """A shard to be written: of which split, where, and the images that go into it in this order."""
+
     split: str
     path: Path
     items: Sequence[Item]
