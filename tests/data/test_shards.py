@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 from toy_shards import COLOURS, Server, _no_waiting, all_right, colour, opened, picture, serve, write_shards, write_tar
 
+from gesso.data.fits import Whole
 from gesso.data.shards import is_shards, shard_splits
+from gesso.data.single import open_classes
 from gesso.data.sources import Unit, fingerprint
+from gesso.data.store import open_store
 from gesso.errors import BadImage, DataError, DiskError, UsageError, passing
+from gesso.recipe import ClassData
 
 __all__ = ["_no_waiting", "serve"]
 
@@ -183,6 +187,18 @@ def test_a_damaged_image_is_named_by_shard_and_key(tmp_path: Path) -> None:
     left = source.without([source.units[1].name])
     assert [left.label(("image", i)) for i in range(2)] == ["train-0/a", "train-0/c"]
     assert colour(left, 1) == COLOURS[2] and left.counts == {"image": 2}
+
+
+def test_a_bad_image_of_a_web_set_does_not_name_a_command_that_reads_disks_only(
+    tmp_path: Path, serve: Callable[..., Server]
+) -> None:
+    write_tar(tmp_path / "set" / "train-0.tar", {"a.png": picture(0), "b.png": picture(1)[:-30]})
+    url = f"{serve(tmp_path / 'set').url}/train-{{0..0}}.tar"
+    for root, listed in ((url, False), (str(tmp_path / "set"), True)):
+        data = ClassData(root=root, cache_dir=str(tmp_path / "cache"))
+        with pytest.raises(DataError, match=r"train-0\.tar:b: damaged.*--data\.skip-bad") as caught:
+            open_store(open_classes(data, "train"), Whole(), data, lambda line: None)
+        assert ("gesso data check" in str(caught.value)) == listed
 
 
 def test_a_sample_without_a_class_is_named_when_its_class_is_asked_for(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ import platformdirs
 from gesso.data.ahead import ahead
 from gesso.data.decoding import RefusedError
 from gesso.data.images import fit
+from gesso.data.shards_bytes import is_url
 from gesso.data.sources import Slot, Source, Unit, fingerprint
 from gesso.errors import BadImage, DataError, DiskError
 from gesso.files import write_atomically
@@ -248,9 +249,10 @@ def _decode_all(
 
 
 def _unreadable(error: BadImage, data: Data) -> DataError:
-    return DataError(
-        f"{error}; `gesso data check {data.root}` lists all such files, --data.skip-bad trains without them"
-    )
+    listed = (
+        "" if is_url(data.root) else f"`gesso data check {data.root}` lists all such files, "
+    )  # it reads disks only
+    return DataError(f"{error}; {listed}--data.skip-bad trains without them")
 
 
 def _without(source: Source, bad: dict[str, str], data: Data, say: Say) -> Source:
