@@ -30,7 +30,7 @@ from gesso.data.order import ORDER, random
 from gesso.data.shards_bytes import LocalPlace
 from gesso.data.shards_index import ShardIndex
 from gesso.errors import BadImage, UsageError, spelling
-from gesso.files import disk_errors, sync_folder, write_atomically
+from gesso.files import disk_errors, hidden, sync_folder, write_atomically
 from gesso.progress import Progress
 
 PARTS = ".parts"
@@ -131,11 +131,11 @@ def write_shard(shard: Shard, encoding: Encoding, skip_bad: bool) -> Packed:
     if part.is_file() and shard.path.is_file():
         told = json.loads(part.read_text(encoding="utf-8"))
         return Packed(told["line"], told["images"], tuple((name, reason) for name, reason in told["bad"]))
-    beside = shard.path.with_name(f".{shard.path.name}.tmp")
+    beside = hidden(shard.path)  # no atomic_file, which would name a shard that has bad images too
     with disk_errors(shard.path):
         part.parent.mkdir(exist_ok=True)
         try:
-            with beside.open("w+b") as file:
+            with beside.open("x+b") as file:
                 index, bad = _write_tar(file, shard, encoding)
                 if bad and not skip_bad:
                     return Packed("", 0, tuple(bad))
