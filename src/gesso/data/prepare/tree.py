@@ -31,6 +31,7 @@ _HEADER = 2**24  # bytes that a tar may spend on describing one member; without 
 _SMALL = 2**26  # bytes of a tar that may come from however few
 _CHUNK = 2**20
 _AGAIN = "damaged or truncated; download or copy it again"
+_PACKED = "packed by a method that gesso does not know; unpack it and name the folder instead"
 
 
 class _Part(Protocol):
@@ -183,7 +184,7 @@ class _Zip:
         if info.flag_bits & 1:
             raise DataError(f"{_named(self.path, name)}: encrypted; unpack the archive and name the folder instead")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise _damaged(self.path, NotImplementedError(), name)  # zipfile does not bound what the others inflate to
+            raise DataError(f"{_named(self.path, name)}: {_PACKED}")  # zipfile does not bound what others inflate to
         try:
             with self._zip.open(info) as file:
                 data = file.read(info.file_size + 1)  # asked for all, it would inflate all, whatever was declared
@@ -332,5 +333,5 @@ def _damaged(path: Path, error: Exception, name: str = "") -> DataError:
     if isinstance(error, OSError) and error.strerror:
         return DataError(f"{where}: cannot be read ({error.strerror})")
     if isinstance(error, NotImplementedError):
-        return DataError(f"{where}: packed by a method that gesso does not know; unpack it and name the folder instead")
+        return DataError(f"{where}: {_PACKED}")
     return DataError(f"{where}: {_AGAIN}")
