@@ -249,9 +249,8 @@ def _decode_all(
 
 
 def _unreadable(error: BadImage, data: Data) -> DataError:
-    listed = (
-        "" if is_url(data.root) else f"`gesso data check {data.root}` lists all such files, "
-    )  # it reads disks only
+    # `data check` reads disks only.
+    listed = "" if is_url(data.root) else f"`gesso data check {data.root}` lists all such files, "
     return DataError(f"{error}; {listed}--data.skip-bad trains without them")
 
 
