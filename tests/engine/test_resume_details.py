@@ -17,6 +17,7 @@ from test_train import same, stop_at, weights
 from conftest import toy
 from gesso.cli import main
 from gesso.devices import Choice
+from gesso.devices.cpu import processor
 from gesso.engine import checkpoint, launch
 from gesso.engine import train as loop
 from gesso.engine.runlog import read_log
@@ -175,6 +176,12 @@ def test_resume_keeps_what_was_chosen_though_the_machine_would_choose_otherwise(
     recorded = json.loads((tmp_path / "moved" / "environment.json").read_text())["choices"]
     assert recorded["precision"] == {"value": "fp32", "reason": "this machine is like that"}
     assert recorded["compile"]["value"] == "False"
+
+
+def test_a_run_says_on_which_hardware_it_was_trained(pairs: Path, tmp_path: Path) -> None:
+    run = train(small(pairs, epochs=0.5), runs=tmp_path, name="run").path
+    device = json.loads((run / "environment.json").read_text())["device"]
+    assert device == f"cpu ({processor()}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()})"
 
 
 def test_a_resume_in_another_precision_is_written_down(pairs: Path, tmp_path: Path, monkeypatch: Patch) -> None:

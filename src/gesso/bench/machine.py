@@ -2,19 +2,17 @@
 
 import hashlib
 import os
-import platform
 import re
-from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 
 from gesso.devices import ACCELERATORS, facts
+from gesso.devices.cpu import processor
 from gesso.engine.launch import Choices
 from gesso.engine.runs import command, versions
 
-CPUINFO = Path("/proc/cpuinfo")
 VARIABLES = re.compile(r"(OMP|KMP|GOMP|MKL|OPENBLAS|CUDA|NVIDIA|NCCL|HIP|ROCR|PYTORCH|TORCH|TRITON|LD_PRELOAD)(_|$)")
 """Variables of the environment that can change how fast torch runs."""
 
@@ -22,13 +20,6 @@ VARIABLES = re.compile(r"(OMP|KMP|GOMP|MKL|OPENBLAS|CUDA|NVIDIA|NCCL|HIP|ROCR|PY
 def kind_of(device: torch.device) -> str:
     """The name of the device's row in the table of accelerators."""
     return next(name for name, row in ACCELERATORS.items() if row is facts(device))
-
-
-def processor() -> str:
-    """What the processor calls itself."""
-    if CPUINFO.exists() and (named := re.search(r"^model name\s*:\s*(.+)$", CPUINFO.read_text(), re.MULTILINE)):
-        return named[1]
-    return platform.processor() or platform.machine()
 
 
 def fingerprint(device: torch.device) -> str:

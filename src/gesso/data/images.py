@@ -175,6 +175,17 @@ def resize(array: Array, width: int, height: int) -> Array:
     return resized if array.dtype == np.uint8 else resized.round().clip(0, 65535).astype(np.uint16)
 
 
+def nearest_pixels(array: Array, height: int, width: int) -> Array:
+    """H×W or H×W×C to height×width: of each new pixel's centre the pixel it lies in, the further one on an edge. For
+    labels, which must not be mixed. Pillow's nearest filter adds up its steps, and so errs on edges to either side."""
+    rows, columns = (
+        (2 * np.arange(many) + 1) * have // (2 * many)
+        for have, many in zip(array.shape[:2], (height, width), strict=True)
+    )
+    picked: Array = array[rows[:, None], columns]
+    return picked
+
+
 def quantized(values: npt.NDArray[np.floating[Any]], dtype: type[np.uint8 | np.uint16]) -> Array:
     """Values in [-1, 1], of any shape, as the nearest samples of `dtype`; what lies beyond is clipped, NaN is black.
 

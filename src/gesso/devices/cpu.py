@@ -2,9 +2,12 @@
 
 import functools
 import os
+import platform
+import re
 import shutil
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import torch
@@ -15,6 +18,7 @@ from gesso.devices.row import Accelerator, Choice, nothing
 if sys.platform != "win32":
     import resource
 
+CPUINFO = Path("/proc/cpuinfo")
 NOT_FOUND = "was not found; install it, or name one in"
 
 
@@ -48,6 +52,17 @@ def _precision(device: torch.device) -> Choice[str]:
     return Choice("bf16" if gain >= WORTHWHILE else "fp32", measured)
 
 
+def processor() -> str:
+    """What the processor calls itself."""
+    if CPUINFO.exists() and (named := re.search(r"^model name\s*:\s*(.+)$", CPUINFO.read_text(), re.MULTILINE)):
+        return named[1]
+    return platform.processor() or platform.machine()
+
+
+def _describe(device: torch.device) -> str:
+    return f"{processor()}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+
+
 def _peak_memory(device: torch.device) -> int:
     if sys.platform == "win32":
         return int(psutil.Process().memory_info().peak_wset)
@@ -71,7 +86,7 @@ CPU = Accelerator(
     host=True,
     numbered=True,
     count=lambda: 1,
-    describe=lambda device: f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}",
+    describe=_describe,
     precisions=lambda device: ("fp32", "bf16"),
     best_precision=_precision,
     channels_last=Choice(False, "eager convolutions on this CPU run faster contiguous"),

@@ -16,7 +16,7 @@ from typing import Any, get_args
 import filelock
 
 import gesso
-from gesso.devices import Choice
+from gesso.devices import Choice, facts
 from gesso.engine import checkpoint
 from gesso.engine.checkpoint import list_checkpoints
 from gesso.errors import CheckpointError, DataError, UsageError
@@ -201,14 +201,12 @@ def _are_choices(choices: Any) -> bool:
     return precision in get_args(Precision) and compiled in ("True", "False")
 
 
-def write_environment(
-    path: Path, choices: dict[str, Choice[Any]], device: str, images: int, processes: int = 1
-) -> None:
+def write_environment(path: Path, choices: dict[str, Choice[Any]], images: int, processes: int = 1) -> None:
     """Versions, machine, commit, number of processes and of training images, and every automatic choice with its
     reason."""
     content = {
         **versions(),
-        "device": device,
+        "device": _hardware(choices),
         "processes": processes,
         "training images": images,
         "commit": source_commit(),
@@ -227,12 +225,17 @@ def changed_choices(environment: dict[str, Any], choices: dict[str, Choice[Any]]
 
 def rewrite_choices(path: Path, choices: dict[str, Choice[Any]]) -> None:
     """Put `choices` into the environment of the run at `path`, which goes on with them."""
-    content = {**read_environment(path), "device": _value(choices["device"]), "choices": _recorded(choices)}
+    content = {**read_environment(path), "device": _hardware(choices), "choices": _recorded(choices)}
     write_atomically(path / ENVIRONMENT, json.dumps(content, indent=2) + "\n")
 
 
 def _recorded(choices: dict[str, Choice[Any]]) -> dict[str, dict[str, str]]:
     return {name: {"value": _value(choice), "reason": choice.reason} for name, choice in choices.items()}
+
+
+def _hardware(choices: dict[str, Choice[Any]]) -> str:
+    device = choices["device"].value
+    return f"{device} ({facts(device).describe(device)})"
 
 
 def _value(choice: Choice[Any]) -> str:

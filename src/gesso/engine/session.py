@@ -131,7 +131,7 @@ def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) ->
         state.restore(model, average, guard, found, world.rank)
     imported = environment.get(IMPORTED) if found else None
     if world.main and (imported or not found):
-        write_environment(run, choices.as_dict(), str(choices.device.value), feed.images, world.size)
+        write_environment(run, choices.as_dict(), feed.images, world.size)
     changed = changed_choices(environment, choices.as_dict()) if found and not imported else []
     if world.main and changed:
         rewrite_choices(run, choices.as_dict())

@@ -14,7 +14,7 @@ import numpy as np
 
 from gesso.data.decoding import UNNAMED_LIMIT, Array
 from gesso.data.folders import SPLITS, checked_root, list_images, match
-from gesso.data.images import image_size, read_image, resize, to_channels, write_image
+from gesso.data.images import image_size, nearest_pixels, read_image, resize, to_channels, write_image
 from gesso.data.prepare.splits import divide
 from gesso.data.prepare.target import Prepared, checked_target, digest, filling, over
 from gesso.data.prepare.tree import file_size
@@ -97,16 +97,8 @@ def side_by_side(a: Array, b: Array, sizes: Sizes) -> Array:
     height, width = a.shape[:2]
     if b.shape[:2] != (height, width):
         assert sizes != "refuse", "checked before"
-        b = resize(b, width, height) if sizes == "smooth" else _nearest(b, width, height)
+        b = resize(b, width, height) if sizes == "smooth" else nearest_pixels(b, height, width)
     return np.hstack([a, b])
-
-
-def _nearest(array: Array, width: int, height: int) -> Array:
-    """H×W×C to height×width×C; each pixel is the one under its centre, as Pillow's nearest filter has it."""
-    rows = ((np.arange(height) + 0.5) * (array.shape[0] / height)).astype(np.int64)
-    columns = ((np.arange(width) + 0.5) * (array.shape[1] / width)).astype(np.int64)
-    resized: Array = array[rows[:, None], columns]
-    return resized
 
 
 def _pairs(a: Path, b: Path, alone: Alone) -> tuple[list[_Pair], int]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gesso.data.images import fit
+from gesso.data.images import fit, nearest_pixels
 from gesso.data.sources import Slot, Source, Unit
 from gesso.data.store import Store, open_store
 from gesso.metrics.cityscapes import CONVENTIONS, true_classes
@@ -40,14 +40,6 @@ class LabelFit:
         eight = image if image.dtype == np.uint8 else np.round(image / 257).astype(np.uint8)
         colours = torch.from_numpy(np.ascontiguousarray(eight[None, :, :, :3].transpose(0, 3, 1, 2)))
         return true_classes(colours, CONVENTIONS[self.classes]).numpy()
-
-
-def nearest_pixels(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """`image` (H×W or H×W×C) at another size: of each new pixel's centre the pixel it lies in."""
-    rows = np.floor((np.arange(height) + 0.5) * image.shape[0] / height).astype(int)
-    columns = np.floor((np.arange(width) + 0.5) * image.shape[1] / width).astype(int)
-    picked: np.ndarray = image[rows][:, columns]
-    return picked
 
 
 class OneRole:

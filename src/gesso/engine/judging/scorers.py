@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from gesso.engine.judging.labels import nearest_pixels
+from gesso.data.images import nearest_pixels
 from gesso.metrics.cityscapes import Convention, count, predicted_classes, scores
 from gesso.metrics.distribution import distribution_scores
 from gesso.metrics.features import Features
