@@ -99,6 +99,12 @@ def test_b_is_resized_to_a_smoothly_or_by_the_nearest_pixel() -> None:
     np.testing.assert_array_equal(nearest[:, 4:], np.asarray(picture.resize((4, 4), Image.Resampling.NEAREST)))
 
 
+def test_the_nearest_pixel_of_a_centre_on_an_edge_is_the_further_one() -> None:
+    """Of 30 rows for 11, the sixth has its centre at (5 + 0.5) · 30 / 11 = 15, in doubles a little less."""
+    rows = np.arange(30, dtype=np.uint8)[:, None, None]
+    assert side_by_side(np.zeros((11, 1, 1), np.uint8), rows, "nearest")[5, 1, 0] == 15
+
+
 def test_grey_beside_colour_becomes_colour_and_grey_beside_grey_stays() -> None:
     grey, colour = np.full((2, 2, 1), 9, np.uint8), np.full((2, 2, 4), 200, np.uint8)
     assert side_by_side(grey, colour, "refuse")[0, :, 0].tolist() == [9, 9, 200, 200]
