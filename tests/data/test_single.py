@@ -63,6 +63,15 @@ def test_a_class_that_training_does_not_know_is_refused(tmp_path: Path) -> None:
         open_classes(ClassData(root=str(tmp_path)), "val")
 
 
+def test_a_subset_takes_the_classes_in_turn(tmp_path: Path) -> None:
+    for place in ("cat/0", "cat/1", "cat/2", "dog/0", "dog/1", "dog/2", "emu/0"):
+        write(tmp_path / "train" / f"{place}.png")
+    source = open_classes(ClassData(root=str(tmp_path), train_subset=5), "train")
+    told = [(source.label(("image", i)), source.class_of(i)) for i in range(source.counts["image"])]
+    expected = [("cat/0", 0), ("cat/1", 0), ("dog/0", 1), ("dog/1", 1), ("emu/0", 2)]
+    assert told == [(f"train/{name}.png", class_) for name, class_ in expected]
+
+
 def test_the_built_in_classes_have_streets_that_choose_nothing() -> None:
     data = ClassData(root=BUILTIN_STREETS, image_size=32, resize=32)
     assert class_splits(data) == ("train", "val", "test")

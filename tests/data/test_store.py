@@ -170,6 +170,12 @@ def test_bad_files_remembered_without_skipping_still_stop(root: Path) -> None:
         opened(data_of(root))
 
 
+def test_a_subset_is_the_first_pairs(root: Path) -> None:
+    source = open_source(data_of(root, train_subset=2), "train", False)
+    assert source.counts == {"A": 2, "B": 2}
+    assert [source.label((role, i)) for role in "AB" for i in range(2)] == ["train/000.png", "train/001.png"] * 2
+
+
 def test_streets_need_no_folder_and_are_unpaired_where_asked(tmp_path: Path) -> None:
     data = TranslationData(root=BUILTIN_STREETS, load_size=36, crop_size=32, train_subset=3, cache_dir=str(tmp_path))
     paired = open_store(open_source(data, "train", False), training_fit(data), data, print)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from gesso.metrics.paired import as_channels, l1, psnr, resized, ssim
 
@@ -89,4 +90,10 @@ def test_copied_input_of_the_same_channels_is_untouched(channels: int) -> None:
 def test_resized_leaves_the_right_size_alone() -> None:
     a = images(0)
     assert resized(a, (24, 30)) is a
-    assert resized(a, (12, 15)).shape == (2, 3, 12, 15)
+
+
+@pytest.mark.parametrize(("height", "width"), [(12, 15), (9, 41), (50, 60)])
+def test_resized_is_pillows_bilinear_which_averages_when_it_shrinks(height: int, width: int) -> None:
+    a = images(0)
+    plane = Image.fromarray(a[0, 0].numpy()).resize((width, height), Image.Resampling.BILINEAR)
+    assert np.abs(resized(a, (height, width))[0, 0].numpy() - np.asarray(plane)).max() < 1e-5
