@@ -11,7 +11,7 @@ import time
 
 import torch
 
-from gesso.devices.cpu import CPU
+from gesso.devices.cpu import CPU, processor
 from gesso.devices.cuda import CUDA, ROCM
 from gesso.devices.mps import MPS
 from gesso.devices.plugins import HPU, MLU, NPU
@@ -29,6 +29,7 @@ __all__ = [
     "choose_device",
     "choose_precision",
     "facts",
+    "hardware",
     "measure_matmul_peak",
 ]
 
@@ -147,6 +148,12 @@ def choose_compile(flag: Switch, device: torch.device, step_flops: float, steps:
 
 COMPILE_PAYS_AFTER = 600.0
 """Seconds of estimated arithmetic from which a minute of compiling is won back several times."""
+
+
+def hardware(device: torch.device) -> str:
+    """`device` in words: what it calls itself; the processor, its name too, which is no part of its description."""
+    row = facts(device)
+    return f"{processor()}, {row.describe(device)}" if row.host else row.describe(device)
 
 
 def measure_matmul_peak(device: torch.device, dtype: torch.dtype, side: int = 2048, seconds: float = 1.0) -> float:

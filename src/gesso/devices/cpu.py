@@ -59,10 +59,6 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _describe(device: torch.device) -> str:
-    return f"{processor()}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
-
-
 def _peak_memory(device: torch.device) -> int:
     if sys.platform == "win32":
         return int(psutil.Process().memory_info().peak_wset)
@@ -86,7 +82,7 @@ CPU = Accelerator(
     host=True,
     numbered=True,
     count=lambda: 1,
-    describe=_describe,
+    describe=lambda device: f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}",
     precisions=lambda device: ("fp32", "bf16"),
     best_precision=_precision,
     channels_last=Choice(False, "eager convolutions on this CPU run faster contiguous"),

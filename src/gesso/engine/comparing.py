@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import torch
 
-from gesso.devices import facts
+from gesso.devices import facts, hardware
 from gesso.engine.checkpoint import Checkpoint
 from gesso.engine.judging import REPORT, Row, open_judge
 from gesso.engine.judging.shard import shard_of
@@ -108,7 +108,7 @@ def _protocol(recipe: TranslationRecipe, choices: Choices, split: str) -> str:
     side, device = recipe.data.crop_size, choices.device.value
     return (
         f"cost: of one generator, for one image of {side}×{side} px; ms: median of {TIMED} passes in turn, eager, "
-        f"{choices.precision.value} on {facts(device).describe(device)}; scores: split {split}"
+        f"{choices.precision.value} on {hardware(device)}; scores: split {split}"
     )
 
 

@@ -29,7 +29,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 import gesso
-from gesso.devices import facts
+from gesso.devices import hardware
 from gesso.engine.launch import Choices
 from gesso.errors import DataError, UsageError
 from gesso.files import disk_errors, write_atomically
@@ -103,7 +103,7 @@ class Dumper:
             "step": str(step),
             "images": str(images),
             "precision": choices.precision.value,
-            "device": f"{device} ({facts(device).describe(device)})",
+            "device": f"{device} ({hardware(device)})",
             "layers": json.dumps(list(self._layers)),
             "gesso": gesso.__version__,
             "order": json.dumps(list(tensors)),

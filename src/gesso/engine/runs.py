@@ -16,7 +16,7 @@ from typing import Any, get_args
 import filelock
 
 import gesso
-from gesso.devices import Choice, facts
+from gesso.devices import Choice, hardware
 from gesso.engine import checkpoint
 from gesso.engine.checkpoint import list_checkpoints
 from gesso.errors import CheckpointError, DataError, UsageError
@@ -235,7 +235,7 @@ def _recorded(choices: dict[str, Choice[Any]]) -> dict[str, dict[str, str]]:
 
 def _hardware(choices: dict[str, Choice[Any]]) -> str:
     device = choices["device"].value
-    return f"{device} ({facts(device).describe(device)})"
+    return f"{device} ({hardware(device)})"
 
 
 def _value(choice: Choice[Any]) -> str:
