@@ -48,6 +48,21 @@ def test_help_of_every_command_has_an_example_and_defaults(words: list[str], ges
         assert described >= len(flags) - 1  # all but --help itself
 
 
+@pytest.mark.parametrize("columns", [80, 140])
+@pytest.mark.parametrize("name", RECIPES)
+def test_each_promise_of_a_recipe_has_a_line_of_its_own(
+    name: str, columns: int, gesso: Gesso, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    help_ = gesso("train", name, "--help").out
+    there = re.findall(r"^    (\w+) {2,}\S", RECIPES[name].__doc__ or "", re.MULTILINE)
+    start = next(i for i, line in enumerate(help_) if line.startswith(f"  {there[0]}"))
+    laid = help_[start : help_.index("", start)]
+    assert [line.split()[0] for line in laid if not line.startswith("   ")] == there
+    assert max(map(len, laid)) <= columns
+    assert all(line.startswith(" " * len("  expected  ")) for line in laid if line.startswith("   "))
+
+
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
 def test_help_lists_every_command(words: list[str], gesso: Gesso) -> None:
     said = gesso(*words)

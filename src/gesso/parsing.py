@@ -10,6 +10,7 @@ import inspect
 import io
 import os
 import re
+import shutil
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -29,6 +30,9 @@ WORDINGS = (
     (CHOICE, "choose one of {choices}"),
 )
 RULES = set("─-╭╮╰╯ ")
+ENTRY = re.compile(r"\w+ {2,}\S")
+"""The start of a list of names, each with what is to be said of it."""
+INDENT = "  "
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -40,7 +44,7 @@ def parse(form: Callable[..., T], arguments: Sequence[str], name: str, example: 
     """
     options = {} if default is None else {"default": default}
     about = inspect.cleandoc(form.__doc__ or "").split("\n\nArgs:")[0]
-    wanted = f"{about}\n\nExample: {example}"
+    wanted = f"{entries(about, shutil.get_terminal_size().columns)}\n\nExample: {example}"
     words = list(arguments)
     if any(word == "" and not before.startswith("-") for before, word in zip(["", *words], words, strict=False)):
         # As a path it would be the working folder, which is not what was meant.
@@ -57,6 +61,32 @@ def parse(form: Callable[..., T], arguments: Sequence[str], name: str, example: 
         if (respelled := _respelled(words, errors.getvalue())) is None:
             raise UsageError(f"{one_line(errors.getvalue())}; see gesso {name} --help")
         words = respelled
+
+
+def entries(about: str, width: int) -> str:
+    """`about` with its lists of entries ("data      two folders") indented and wrapped to `width` columns.
+
+    tyro joins the lines of a paragraph unless they begin with something else than a letter, here a blank; before such
+    a line it makes two empty lines of one, so that lists follow what stands before them at once.
+    """
+    first, *paragraphs = about.split("\n\n")
+    return first + "".join(f"\n{_entries(p, width)}" if ENTRY.match(p) else f"\n\n{p}" for p in paragraphs)
+
+
+def _entries(paragraph: str, width: int) -> str:
+    laid = []
+    for entry in re.split(r"\n(?=\S)", paragraph):
+        name, text = entry.split(maxsplit=1)
+        hanging = len(INDENT) + len(entry) - len(entry.removeprefix(name).lstrip())
+        laid += textwrap.wrap(
+            " ".join(text.split()),
+            max(width, 2 * hanging),
+            initial_indent=(INDENT + name).ljust(hanging),
+            subsequent_indent=" " * hanging,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return "\n".join(laid)
 
 
 def _respelled(words: Sequence[str], box: str) -> list[str] | None:

@@ -22,7 +22,7 @@ def cyclegan() -> CycleGANRecipe:
 
     paper     Zhu et al. 2017; appendix 7.1 for the training details
     data      two unpaired folders, such as horse2zebra (1067 and 1334 images)
-    cost      measured: 4.2 s a step at 256 px on 2 CPU cores, of which horse2zebra's 200 epochs have 266,800
+    cost      measured: 4.2 s a step at 256 px in bf16 on 2 CPU cores with AMX; horse2zebra's 200 epochs have 266,800
     expected  not measured; published: horse → zebra FID 62.1 by the authors' weights, 64.5 by mmagic's
     command   gesso train cyclegan --data.root datasets/horse2zebra
     """
