@@ -62,10 +62,18 @@ class Matched:
     clashes: tuple[tuple[Path, Path], ...]
 
 
-def splits(root: Path) -> tuple[str, ...]:
-    """Which of train, val and test `root` has, in whatever layout. DataError where it is no folder that may be read."""
+def splits(root: Path, layout: Layout = "auto", unpaired: bool = True) -> tuple[str, ...]:
+    """Which of train, val and test `find_split` would look for in `root`; so for a model that needs pairs, not
+    unpaired (testA/ and testB/ beside train/, as sets for both kinds of models have them). DataError where `root` is no
+    folder that may be read.
+    """
     checked_root(root)
-    return tuple(name for name in SPLITS if any(domains(root, name, layout) for layout in LAYOUTS))
+    known: list[Layout] = [layout]
+    if layout == "auto":
+        known = [each for each in LAYOUTS if unpaired or each != "unpaired"]
+    elif layout == "folders":
+        known = ["folders", "unpaired"]
+    return tuple(name for name in SPLITS if any(domains(root, name, each) for each in known))
 
 
 def domains(root: Path, split: str, layout: Layout) -> tuple[Path, ...]:

@@ -177,11 +177,11 @@ def open_source(data: TranslationData, split: str, unpaired: bool) -> Source:
     return FolderSource(found, root, data)
 
 
-def existing_splits(data: TranslationData) -> tuple[str, ...]:
-    """Which of train, val and test there are."""
+def existing_splits(data: TranslationData, unpaired: bool) -> tuple[str, ...]:
+    """Which of train, val and test there are for a model that needs no pairs, `unpaired`, or for one that does."""
     if data.root == BUILTIN_STREETS:
         return ("train", "val", "test")
-    return tuple(splits(root_of(data)))
+    return splits(root_of(data), data.layout, unpaired)
 
 
 def root_of(data: Data) -> Path:

@@ -1,6 +1,7 @@
 """What is said of a run once it is trained: its scores with their protocol, and pictures to look at."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,12 @@ from gesso.engine import checkpoint
 from gesso.engine.checkpoint import Checkpoint
 from gesso.engine.comparing import beside_teacher
 from gesso.engine.comparing import lines as table_of_models
-from gesso.engine.judging import Judge, Row, columns, open_judge
+from gesso.engine.judging import Judge, Row, columns
 from gesso.engine.judging.shard import WHOLE, Shard, shard_of
 from gesso.engine.launch import Choices
 from gesso.engine.runs import METRICS
 from gesso.engine.state import load_for_use
 from gesso.files import write_atomically
-from gesso.models.base import Model
 from gesso.processes import ALONE, World
 from gesso.progress import Bar, Say
 from gesso.recipe import DistillRecipe
@@ -23,13 +23,34 @@ FLATTERED = "the split that is scored here"
 """In a protocol: that the images which chose the checkpoint are those that it is scored on."""
 
 
-def finish(run: Path, model: Model, choices: Choices, say: Say, world: World = ALONE) -> list[Row]:
-    """Score the best checkpoint on the held-out split, write the report's gallery; print the table."""
+@dataclass(frozen=True)
+class Scored:
+    """What a judge has found of a checkpoint: `images` seen by then, the table, and what `Judge.details` gave."""
+
+    images: int
+    rows: list[Row]
+    details: dict[str, Any]
+
+
+def finish(
+    run: Path, judge: Judge, scored: Scored | None, choices: Choices, say: Say, world: World = ALONE
+) -> list[Row]:
+    """Score the best checkpoint by `judge`, write the report's gallery; print the table.
+
+    scored: what `judge` has found already, which is not done again where it is of the best checkpoint
+    """
     with world.main_first():
         found = checkpoint.find(run, "best", say)
-        judge = open_judge(model, "held out", say)
-    metrics = score(found, judge, choices, shard=shard_of(world))
-    recipe, precision = model.recipe, choices.precision.value
+    if judge.model.recipe.evaluation.split == "none":
+        load_for_use(judge.model, found)
+        if world.main:
+            judge.write_gallery(run, choices.device.value)
+        say(f"nothing was scored, as --evaluation.split none asks; gesso evaluate {run} does")
+        return []
+    if scored and scored.images != found.images:
+        scored = None
+    metrics = score(found, judge, choices, shard=shard_of(world), scored=scored)
+    recipe, precision = judge.model.recipe, choices.precision.value
     if isinstance(recipe, DistillRecipe):
         metrics["models"] = beside_teacher(recipe, run, found, metrics["rows"], recipe.device, precision, say, world)
     if world.main:
@@ -42,13 +63,21 @@ def finish(run: Path, model: Model, choices: Choices, say: Say, world: World = A
 
 
 def score(
-    found: Checkpoint, judge: Judge, choices: Choices, batch_size: int = 0, shard: Shard = WHOLE
+    found: Checkpoint,
+    judge: Judge,
+    choices: Choices,
+    batch_size: int = 0,
+    shard: Shard = WHOLE,
+    scored: Scored | None = None,
 ) -> dict[str, Any]:
-    """What goes into metrics.json: the table of `found` by `judge` and the protocol."""
+    """What goes into metrics.json: the table of `found` by `judge` and the protocol. scored: that table, where it is
+    known already."""
     averaged = load_for_use(judge.model, found)
     device = choices.device.value
-    with Bar(f"scoring {judge.split}", 1) as bar:
-        rows = judge.rows(device, batch_size=batch_size, progress=bar.update, shard=shard)
+    if not scored:
+        with Bar(f"scoring {judge.split}", 1) as bar:
+            rows = judge.rows(device, batch_size=batch_size, progress=bar.update, shard=shard)
+        scored = Scored(found.images, rows, judge.details())
     weights = "averaged weights, " if averaged else ""
     arithmetic = f"weights: checkpoint {found.path.name}, {weights}{choices.precision.value} on {device}"
     protocol = [*judge.protocol(), arithmetic, *how_chosen(found, judge.split)]
@@ -56,10 +85,10 @@ def score(
         "checkpoint": found.path.name,
         "images": found.images,
         "split": judge.split,
-        "rows": rows,
+        "rows": scored.rows,
         "better": {name: "higher" if higher else "lower" for name, higher in judge.scored.items()},
         "protocol": "\n".join(protocol),
-        **judge.details(),
+        **scored.details,
     }
 
 

@@ -39,7 +39,7 @@ def go_back(s: Session, fault: Fault) -> int:
     elif s.initial:
         state.begin_again(s.model, s.average, s.guard, s.initial.weights, s.initial.model)
         s.best, s.saved_at = {}, -1
-    s.gone_back_to = s.images
+    s.gone_back_to, s.scored = s.images, None
     s.batches.rewind(s.images, s.seed)
     rates = s.recipe.guard.rate_factor**s.returns
     lower = f", learning rates times {rates:g}" if rates != 1 else ""

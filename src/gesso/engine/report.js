@@ -55,6 +55,15 @@
     return ticks.length < 2 ? linearTicks(low, high, count) : ticks.filter((_, i) => i % every === 0);
   }
 
+  // Ticks with their names, in as many digits as tell each from the next.
+  function named(ticks, name) {
+    for (let count = 4; count < 9; count++) {
+      const names = ticks.map((tick) => name(tick, count));
+      if (new Set(names).size === names.length) return ticks.map((tick, i) => [tick, names[i]]);
+    }
+    return ticks.map((tick) => [tick, name(tick, 9)]);
+  }
+
   function nearest(xs, x) {
     let low = 0;
     let high = xs.length - 1;
@@ -111,7 +120,8 @@
       let high = lines.length ? lines.reduce((a, b) => Math.max(a, b)) : 1;
       if (state.log) return high > low * 1.05 ? [low / 1.05, high * 1.05] : [low / 2, high * 2];
       if (low > 0 && low < 0.35 * high) low = 0;
-      if (low === high) return low > 0 ? [0, 1.2 * high] : [low - 1, high + 1];
+      // As good as equal, as where a band of rounding's width is all that there is.
+      if (high - low <= 1e-6 * Math.max(Math.abs(low), Math.abs(high))) return low > 0 ? [0, 1.2 * high] : [low - 1, high + 1];
       const room = (high - low) * (spec.better ? 0.18 : 0.05); // the best is labelled beyond its point
       return [low === 0 ? 0 : low - (spec.better === "higher" ? room / 3 : room), high + room];
     }
@@ -123,10 +133,11 @@
       const shown = spec.series.map((s, i) => [s, i]).filter(([, i]) => !state.hidden.has(i));
       const [low, high] = range(shown);
       const ends = spec.series.flatMap((s) => [s.x[0], s.x[s.x.length - 1]]);
-      const first = Math.min(...ends) > 0.15 * Math.max(...ends) ? Math.min(...ends) : 0;
-      const last = Math.max(...ends, first + 1e-9);
-      const ticks = (state.log ? logTicks : linearTicks)(low, high, Math.max(3, height / 55));
-      const left = 12 + 6.6 * Math.max(...ticks.map((t) => digits(t).length), 2);
+      const [least, most] = [Math.min(...ends), Math.max(...ends)];
+      const first = least > 0.15 * most && least < most ? least : 0; // from 0 to a single place
+      const last = most || 1;
+      const ticks = named((state.log ? logTicks : linearTicks)(low, high, Math.max(3, height / 55)), digits);
+      const left = 12 + 6.6 * Math.max(...ticks.map(([, name]) => name.length), 2);
       const [right, bottom, head] = [width - 10, height - 24, 8];
       const scale = state.log ? Math.log : (v) => v;
       const px = (x) => left + ((x - first) / (last - first)) * (right - left);
@@ -142,13 +153,12 @@
       svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
       svg.setAttribute("height", height);
       svg.setAttribute("aria-hidden", "true");
-      for (const tick of ticks) {
+      for (const [tick, name] of ticks) {
         add("line", { class: "grid", x1: left, x2: right, y1: py(tick), y2: py(tick) });
-        add("text", { x: left - 7, y: py(tick) + 4, "text-anchor": "end" }, digits(tick));
+        add("text", { x: left - 7, y: py(tick) + 4, "text-anchor": "end" }, name);
       }
-      const steps = linearTicks(first, last, Math.min(10, width / 70));
-      for (const tick of steps) {
-        const name = tick >= 1e4 ? `${digits(tick / 1e3)}k` : digits(tick);
+      const thousands = (tick, count) => (tick >= 1e4 ? `${digits(tick / 1e3, count)}k` : digits(tick, count));
+      for (const [tick, name] of named(linearTicks(first, last, Math.min(10, width / 70)), thousands)) {
         add("text", { x: px(tick), y: height - 6, "text-anchor": "middle" }, name);
       }
       add("line", { class: "axis", x1: left, x2: right, y1: bottom, y2: bottom });
@@ -164,9 +174,13 @@
           path += `${pen}${px(x).toFixed(1)} ${py(ys[j]).toFixed(1)}`;
           pen = "L";
         });
-        if (!path.includes("L")) path += "h0.01"; // a single point still shows, as a dot
         const dash = i >= 8 ? "6 4" : "none";
         add("path", { class: kind, d: path, style: `stroke:${colour(i)};stroke-dasharray:${dash}` }, undefined, lines);
+        xs.forEach((x, j) => {
+          if (!usable(ys[j]) || usable(ys[j - 1] ?? null) || usable(ys[j + 1] ?? null)) return;
+          // Without a neighbour there is no line to see.
+          add("circle", { class: "lone", cx: px(x), cy: py(ys[j]), r: 3.5, style: `fill:${colour(i)}` }, undefined, lines);
+        });
       };
       for (const [s, i] of shown) {
         const edge = (side) => (j) => `${px(s.x[j]).toFixed(1)} ${py(s.y[j] + side * s.band[j]).toFixed(1)}`;
@@ -352,6 +366,13 @@
         getSelection().selectAllChildren(code); // no clipboard here: leave it selected for the reader to copy
       }
     });
+  }
+
+  // Wide tables fade out where they go on.
+  for (const wide of document.querySelectorAll(".scroll")) {
+    const fade = () => wide.classList.toggle("more", wide.scrollWidth - wide.clientWidth - wide.scrollLeft > 1);
+    wide.addEventListener("scroll", fade, { passive: true });
+    new ResizeObserver(fade).observe(wide);
   }
 
   const state = find("state");

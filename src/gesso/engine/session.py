@@ -15,8 +15,9 @@ from gesso.engine.average import Average
 from gesso.engine.checkpoint import Checkpoint, Weights
 from gesso.engine.dumps import Dumper
 from gesso.engine.feeding import open_feed
+from gesso.engine.finish import Scored
 from gesso.engine.guard import Guard
-from gesso.engine.judging import Judge, open_judge
+from gesso.engine.judging import Judge, open_judges
 from gesso.engine.launch import Choices, choose, prepare
 from gesso.engine.remarks import opening_remarks
 from gesso.engine.runs import IMPORTED, changed_choices, read_environment, rewrite_choices, write_environment
@@ -42,6 +43,8 @@ class Start:
 class Session:
     """A run in memory.
 
+    judge      scores while training
+    reporter   scores what is trained: `judge`, or on another split
     images     seen by all processes together
     step       images that all processes together see in a step
     per_epoch  images that count as an epoch
@@ -53,6 +56,7 @@ class Session:
     diverged_at  `images` at that place, -1 where there is none
     initial    what it goes back to before the first checkpoint; None after that
     gone_back_to  `images` at the newest return, -1 before any
+    scored     what `judge` has found of the best checkpoint, so that it need not score the same images again
     """
 
     recipe: Recipe
@@ -62,6 +66,7 @@ class Session:
     average: Average | None
     choices: Choices
     judge: Judge
+    reporter: Judge
     dumper: Dumper
     guard: Guard
     narrator: Narrator
@@ -77,6 +82,7 @@ class Session:
     in_a_row: int = 0
     diverged_at: int = -1
     gone_back_to: int = -1
+    scored: Scored | None = None
 
     @property
     def device(self) -> torch.device:
@@ -110,7 +116,7 @@ def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) ->
     model = build_model(recipe)
     dumper = Dumper(model, run, recipe.dump if isinstance(recipe, ClassificationRecipe) and world.main else None)
     with world.main_first():
-        judge = open_judge(model, "auto", tell)
+        judge, reporter = open_judges(model, tell)
         best_score(recipe, judge)  # refused before the first step
         feed = open_feed(model, tell)
         if world.main:
@@ -175,6 +181,7 @@ def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) ->
         average=average,
         choices=choices,
         judge=judge,
+        reporter=reporter,
         dumper=dumper,
         guard=guard,
         narrator=narrator,
@@ -223,8 +230,10 @@ def best_score(recipe: Recipe, judge: Judge) -> str | None:
     """Which score chooses the best checkpoint; it may be asked for in any case. UsageError where `judge` does not give
     the one asked for."""
     asked = recipe.checkpoints.best
-    if asked == "none":
+    if asked == "none" or (asked == "auto" and recipe.evaluation.split == "none"):
         return None
+    if recipe.evaluation.split == "none":
+        raise UsageError(f"--checkpoints.best {asked}: with --evaluation.split none nothing is scored")
     if asked == "auto":
         return judge.preferred
     found = next((name for name in judge.scored if name.lower() == asked.lower()), None)

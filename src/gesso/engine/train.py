@@ -27,7 +27,7 @@ from gesso.engine import checkpoint, state
 from gesso.engine.anchoring import anchored, refuse_inside
 from gesso.engine.checkpoint import list_checkpoints
 from gesso.engine.comparing import compared
-from gesso.engine.finish import finish
+from gesso.engine.finish import Scored, finish
 from gesso.engine.going_back import go_back
 from gesso.engine.judging.shard import shard_of
 from gesso.engine.locating import located, moved
@@ -174,7 +174,8 @@ def _end(s: Session, finished: bool) -> list[dict[str, Any]]:
     """Score and show a finished run; tell how to go on with another."""
     rows: list[dict[str, Any]] = []
     if finished:
-        rows = finish(s.run, s.model, s.choices, s.narrator.bar.say, s.world)
+        scored = s.scored if s.reporter is s.judge else None
+        rows = finish(s.run, s.reporter, scored, s.choices, s.narrator.bar.say, s.world)
     else:
         s.narrator.note(
             s.images, f"stopped and saved at {s.images} of {s.total} images; go on with: gesso resume {s.run}"
@@ -195,13 +196,16 @@ def _tell_of_guard(s: Session) -> None:
 
 def _evaluate(s: Session) -> bool:
     """Score the split for training. Whether the scores are the best so far, so that they must be saved."""
+    if s.recipe.evaluation.split == "none":
+        return False
     rows = s.judge.rows(s.device, s.judged, shard=shard_of(s.world))
     if not rows:
         return False
     scores = s.world.from_main(s.judge.headline(rows))  # a last digit must not divide what all do next
     s.narrator.scores(s.images, s.images / s.per_epoch, scores)
-    name = best_score(s.recipe, s.judge)
+    name, found = best_score(s.recipe, s.judge), Scored(s.images, rows, s.judge.details())
     if name is None or name not in scores:
+        s.scored = found  # without a best checkpoint the last one is reported
         return False
     value, higher = scores[name], s.judge.scored[name]
     if not math.isfinite(value):
@@ -210,6 +214,7 @@ def _evaluate(s: Session) -> bool:
     if before is not None and not (value > before if higher else value < before):
         return False
     s.best = {"name": name, "value": value, "images": s.images, "split": s.judge.split}
+    s.scored = found
     return True
 
 

@@ -67,7 +67,7 @@ def tried_on(source: Source, direction: str, count: int) -> Tried:
 def _of_run(source: Source, direction: str, count: int) -> Tried:
     model = source.model
     if isinstance(model, Translator):
-        data, there = model.recipe.data, existing_splits(model.recipe.data)
+        data, there = model.recipe.data, existing_splits(model.recipe.data, not model.aligned)
         split = min(there, key=("test", "val", "train").index, default="test")
         return _translated(open_source(data, split, not model.aligned), model, direction, evaluation_fit(data), count)
     assert isinstance(model, Classifier), model

@@ -107,8 +107,9 @@ class Evaluation:
 
     every: float = 5.0
     """Epochs between evaluations; 0 evaluates only at the end."""
-    split: Literal["auto", "val", "test"] = "auto"
-    """Split scored while training; auto: val, or test where there is no val."""
+    split: Literal["auto", "val", "test", "none"] = "auto"
+    """Split scored while training; auto: val, or test where there is no val; none: nothing is scored, at the end
+    neither."""
 
 
 @dataclass(frozen=True)

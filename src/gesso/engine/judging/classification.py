@@ -33,10 +33,10 @@ LARGEST_MATRIX = 100
 """Classes up to which the whole confusion matrix is kept with the scores."""
 
 
-def open_classification_judge(model: Classifier, split: str, say: Say) -> "ClassificationJudge":
+def classification_split(model: Classifier, asked: str, say: Say) -> str:
     data = model.recipe.data
-    wanted = split_to_score(
-        split,
+    return split_to_score(
+        asked,
         model.recipe,
         class_splits(data),
         say,
@@ -45,12 +45,16 @@ def open_classification_judge(model: Classifier, split: str, say: Say) -> "Class
         training=data.train_split,
         required=data.evaluate_split != ClassData().evaluate_split,
     )
-    with Bar(f"reading {wanted}", 1) as bar:
-        source = open_classes(data, wanted, say, bar.update)
+
+
+def open_classification_judge(model: Classifier, split: str, say: Say) -> "ClassificationJudge":
+    data = model.recipe.data
+    with Bar(f"reading {split}", 1) as bar:
+        source = open_classes(data, split, say, bar.update)
         store = open_store(source, scored_fit(data), data, say, bar.update)
     if data.names and source.classes != data.names[: len(source.classes)]:
         raise DataError(
-            f"{data.root}: the classes of {wanted} are not those that the model was trained on, or in another order; "
+            f"{data.root}: the classes of {split} are not those that the model was trained on, or in another order; "
             "shards need the same classes.json"
         )
     return ClassificationJudge(model, store)

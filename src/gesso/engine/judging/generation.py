@@ -42,24 +42,30 @@ SHOWN = 64
 """Images in the report's gallery."""
 
 
+def generation_split(model: Generator, asked: str, say: Say) -> str:
+    if asked == WATCH and (unscored := _unscored(model.recipe.evaluation)):
+        say(f"not scored: {unscored}")
+    return split_to_score(asked, model.recipe, image_splits(model.recipe.data), say)
+
+
 def open_generation_judge(model: Generator, split: str, say: Say) -> "GenerationJudge":
     data, evaluation = model.recipe.data, model.recipe.evaluation
-    features, unscored = _inception(evaluation)  # asked for before images are read, which can take long
-    if unscored and split == WATCH:
-        say(f"not scored: {unscored}")
-    name = split_to_score(split, model.recipe, image_splits(data), say)
-    source = open_images(data, name)
+    unscored = _unscored(evaluation)
+    features: Loaded[Features] | None = None
+    if evaluation.metrics and not unscored:  # loaded before images are read, which can take long
+        features = Loaded(lambda device: load_inception(evaluation.inception, device))
+    source = open_images(data, split)
     available = source.counts[ROLE]
-    made = evaluation.images or (min(available, MOST_OF_TRAINING) if name == "train" else available)
+    made = evaluation.images or (min(available, MOST_OF_TRAINING) if split == "train" else available)
     if not features:
         return GenerationJudge(model, _read(model, source, SHOWN, say), None, 0, None, say, unscored)
-    train = open_images(data, "train") if name != "train" else None
+    train = open_images(data, "train") if split != "train" else None
     fewest = min(made, available, train.counts[ROLE] if train else made)
-    enough_images(evaluation.metrics, fewest, f"{data.root}, split {name}")
+    enough_images(evaluation.metrics, fewest, f"{data.root}, split {split}")
     store = _read(model, source, made, say)
     if made <= available:
         made = store.source.counts[ROLE]  # unreadable ones are left out where the recipe says so
-    enough_images(evaluation.metrics, store.source.counts[ROLE], f"{data.root}, split {name}")
+    enough_images(evaluation.metrics, store.source.counts[ROLE], f"{data.root}, split {split}")
     baseline = _read(model, train, made, say) if train else None
     if baseline and baseline.source.counts[ROLE] < max(DISTRIBUTION[each].fewest for each in evaluation.metrics):
         say(f"{BASELINE}: too few of the first {made} can be read, so they are not scored beside")
@@ -67,17 +73,17 @@ def open_generation_judge(model: Generator, split: str, say: Say) -> "Generation
     return GenerationJudge(model, store, baseline, made, features, say)
 
 
-def _inception(evaluation: GenerationEvaluation) -> tuple[Loaded[Features] | None, str]:
-    """The network of the scores; None where nothing is to be scored, or none is installed, and then why."""
-    if not evaluation.metrics:
-        return None, ""
+def _unscored(evaluation: GenerationEvaluation) -> str:
+    """Why the scores that are asked for cannot be had, as no network for them is installed; empty where they can.
+    UsageError where one is named that is not there."""
     try:
-        find_inception(evaluation.inception)
+        if evaluation.metrics:
+            find_inception(evaluation.inception)
     except UsageError as error:
         if evaluation.inception:
             raise
-        return None, str(error)
-    return Loaded(lambda device: load_inception(evaluation.inception, device)), ""
+        return str(error)
+    return ""
 
 
 def _read(model: Generator, source: Source, most: int, say: Say) -> Store:

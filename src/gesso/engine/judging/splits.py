@@ -32,6 +32,8 @@ def split_to_score(
     DataError where a split that was asked for by its name is not there, or nothing else than `training` is wanted.
     """
     named = recipe.evaluation.split if asked == WATCH else asked
+    if named == "none":  # samples are drawn of it all the same
+        named = WATCH
     wanted = {WATCH: watch, REPORT: report}.get(named, (named,))
     if found := next((name for name in wanted if name in there), None):
         return found

@@ -33,11 +33,14 @@ from gesso.recipe import TranslationData
 GALLERY_IMAGES = 12
 
 
+def translation_split(model: Translator, asked: str, say: Say) -> str:
+    return split_to_score(asked, model.recipe, existing_splits(model.recipe.data, not model.aligned), say)
+
+
 def open_translation_judge(model: Translator, split: str, say: Say) -> "TranslationJudge":
     data = model.recipe.data
-    name = split_to_score(split, model.recipe, existing_splits(data), say)
-    source = open_source(data, name, not model.aligned)
-    with Bar(f"reading {name}", len(source.units)) as bar:
+    source = open_source(data, split, not model.aligned)
+    with Bar(f"reading {split}", len(source.units)) as bar:
         store = open_store(source, evaluation_fit(data), data, say, bar.update)
     return TranslationJudge(model, store, open_measures(model, store, say))
 
