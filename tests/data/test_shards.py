@@ -192,19 +192,14 @@ def test_a_damaged_image_is_named_by_shard_and_key(tmp_path: Path) -> None:
 def test_a_bad_image_of_a_web_set_does_not_name_a_command_that_reads_disks_only(
     tmp_path: Path, serve: Callable[..., Server]
 ) -> None:
-    write_tar(tmp_path / "set" / "train-0.tar", {"a.png": picture(0), "b.png": picture(1)[:-30]})
+    files = {"a.png": picture(0), "a.cls": b"0", "b.png": picture(1)[:-30], "b.cls": b"1"}
+    write_tar(tmp_path / "set" / "train-0.tar", files)
     url = f"{serve(tmp_path / 'set').url}/train-{{0..0}}.tar"
     for root, listed in ((url, False), (str(tmp_path / "set"), True)):
         data = ClassData(root=root, cache_dir=str(tmp_path / "cache"))
         with pytest.raises(DataError, match=r"train-0\.tar:b: damaged.*--data\.skip-bad") as caught:
             open_store(open_classes(data, "train"), Whole(), data, lambda line: None)
         assert ("gesso data check" in str(caught.value)) == listed
-
-
-def test_a_sample_without_a_class_is_named_when_its_class_is_asked_for(tmp_path: Path) -> None:
-    source = opened(write_tar(tmp_path / "train-0.tar", {"a.png": picture(0)}), tmp_path / "cache")
-    with pytest.raises(DataError, match=r"train-0\.tar:a has no class"):
-        source.class_of(0)
 
 
 def test_json_labels_and_class_names_are_read(tmp_path: Path) -> None:

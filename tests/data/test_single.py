@@ -56,6 +56,12 @@ def test_hidden_folders_are_no_classes(tmp_path: Path) -> None:
     assert class_names(ClassData(root=str(tmp_path))) == ("cat", "dog")
 
 
+def test_one_class_folder_alone_is_refused_as_that(tmp_path: Path) -> None:
+    write(tmp_path / "train" / "cat" / "a.png")
+    with pytest.raises(DataError, match="one class alone, cat; a classifier needs two or more"):
+        class_names(ClassData(root=str(tmp_path)))
+
+
 def test_a_class_that_training_does_not_know_is_refused(tmp_path: Path) -> None:
     for place in ("train/cat", "train/dog", "val/bird"):
         write(tmp_path / place / "a.png")

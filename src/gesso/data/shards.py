@@ -12,6 +12,7 @@ Each sample is one image and at most one class: `000012.jpg` with `000012.cls` o
 import contextlib
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -53,12 +54,14 @@ class ShardSource:
         fingerprints: Sequence[str],
         classes: tuple[str, ...],
         *,
+        listed: bool,
         rows: np.ndarray,
         channels: int | None,
         max_pixels: int,
         checked: bool,
     ) -> None:
-        self.name, self.split, self.classes = name, split, classes
+        """listed: `classes` are those of a list; else they are numbers, up to the largest there is."""
+        self.name, self.split, self.classes, self._listed = name, split, classes, listed
         self._table, self._shards, self._fingerprints = table, shards, fingerprints
         self._rows, self._channels, self._max_pixels = rows, channels, max_pixels
         self.checked = checked
@@ -87,11 +90,27 @@ class ShardSource:
         return f"{name.removesuffix('.tar')}/{self._table.key(row)}"
 
     def class_of(self, i: int) -> int:
-        """The class of image i, an index of `classes`. DataError where the sample has none."""
+        """The class of image i, an index of `classes`. For sources that `check_classes` was asked of."""
         class_ = int(self._table.classes[self._rows[i]])
-        if class_ == NO_CLASS:
-            raise DataError(f"{self._place(int(self._rows[i]))} has no class; a sample needs KEY.cls or KEY.json")
+        assert class_ != NO_CLASS, "check_classes refuses images without a class"
         return class_
+
+    def check_classes(self, training: bool) -> None:
+        """DataError names the first image without a class, if there is one: a run must not stop where its order comes
+        to it. With `training` it also names an image whose class cannot be meant, as no list has so many and there
+        are fewer images: the network would be made for all of them.
+        """
+        classes = self._table.classes[self._rows]
+        if len(without := np.flatnonzero(classes == NO_CLASS)):
+            more = f" and {len(without) - 1} more have" if len(without) > 1 else " has"
+            first = self._place(int(self._rows[without[0]]))
+            raise DataError(f"{first}{more} no class; each sample needs KEY.cls or KEY.json with its number")
+        if training and not self._listed and self._table.classes.max() >= len(self._table):
+            row = int(self._table.classes.argmax())
+            raise DataError(
+                f"{self._place(row)}: class {self._table.classes[row]}, but there are only {len(self._table)} samples; "
+                f'mend its label, or name all classes in a {CLASSES} beside the shards: {{"classes": ["n01440764", …]}}'
+            )
 
     @property
     def shards(self) -> int:
@@ -121,6 +140,7 @@ class ShardSource:
             self._shards,
             self._fingerprints,
             self.classes,
+            listed=self._listed,
             rows=rows,
             channels=self._channels,
             max_pixels=self._max_pixels,
@@ -208,14 +228,16 @@ def open_shards(
         raise DataError(f"{root}: no {split} shards with images here; a split is a folder {split}/ or {split}-*.tar")
     # Who writes an index has decoded each sample; without one nobody has.
     rows = np.arange(len(table), dtype=np.int32)
-    classes = _classes(base, int(table.classes.max()))
+    largest = int(table.classes.max())
+    listed = _listed_classes(base, largest)
     source = ShardSource(
         base.rstrip("/").rpartition("/")[2] or base,
         split,
         table,
         shards,
         fingerprints,
-        classes,
+        tuple(map(str, range(largest + 1))) if listed is None else listed,
+        listed=listed is not None,
         rows=rows,
         channels=channels,
         max_pixels=max_pixels,
@@ -288,18 +310,21 @@ def _remember(path: Path, data: bytes) -> None:
         write_atomically(path, data, sync=False)
 
 
-def _classes(base: str, largest: int) -> tuple[str, ...]:
-    """The names of the classes by classes.json, else their numbers."""
+def _listed_classes(base: str, largest: int) -> tuple[str, ...] | None:
+    """The names of the classes by classes.json; None where there is none. DataError where they cannot be told apart,
+    or are too few for the class `largest`."""
     where = f"{base}{CLASSES}"
     try:
         told: Any = json.loads(fetch_text(where))
     except AbsentError:
-        return tuple(map(str, range(largest + 1)))
+        return None
     except (ValueError, RecursionError):
         told = None
     names = told.get("classes") if isinstance(told, dict) else told
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError(f'{where}: not a list of classes; it should be {{"classes": ["n01440764", …]}}')
+    if twice := next((name for name, times in Counter(names).items() if times > 1), None):
+        raise DataError(f"{where}: names the class {twice!r} twice; give each class a name of its own")
     if largest >= len(names):
         raise DataError(f"{where}: names {len(names)} classes, but a sample is of class {largest} counted from 0")
     return tuple(names)

@@ -210,19 +210,23 @@ def image_splits(data: ImageData) -> tuple[str, ...]:
 
 
 def class_names(data: ClassData) -> tuple[str, ...]:
-    """The classes of the training split, sorted by name, as torchvision does. DataError: fewer than two."""
+    """The classes of the training split: its folders sorted by name, as torchvision does, or as `open_classes` says of
+    shards. DataError: fewer than two."""
     if data.synthetic:
         return tuple(f"{i:04d}" for i in range(data.classes))
     if data.root == BUILTIN_STREETS:
         return tuple(f"{weather}-{hour}" for weather, hour in LIGHTS)
     if is_shards(data.root):
-        return open_classes(data, data.train_split).classes
-    folder = root_of(data) / data.train_split
-    folders = [path for path in folder.iterdir() if path.is_dir() and wanted(path.name)] if folder.is_dir() else []
-    names = tuple(sorted(path.name for path in folders))
-    if len(names) < 2:
+        where, names = data.root, open_classes(data, data.train_split).classes
+    else:
+        folder = root_of(data) / data.train_split
+        folders = [path for path in folder.iterdir() if path.is_dir() and wanted(path.name)] if folder.is_dir() else []
+        where, names = str(folder), tuple(sorted(path.name for path in folders))
+    if not names:
         wanted_too = f"{data.train_split}/CLASS/IMAGE and {data.evaluate_split}/CLASS/IMAGE"
-        raise DataError(f"{folder}: no folders of classes here; gesso wants {wanted_too}")
+        raise DataError(f"{where}: no folders of classes here; gesso wants {wanted_too}")
+    if len(names) == 1:
+        raise DataError(f"{where}: one class alone, {names[0]}; a classifier needs two or more to tell apart")
     return names
 
 
@@ -230,7 +234,7 @@ def open_classes(data: ClassData, split: str, say: Say = lambda line: None, prog
     """The `split` of a set of images with classes. DataError where there is none.
 
     Classes are those of the training split (`data.names` where the run has written them down); those of shards are what
-    their classes.json names, or numbers. `progress` counts shards that are indexed.
+    their classes.json names, or numbers; each of them must have one. `progress` counts shards that are indexed.
     """
     train = split == data.train_split
     limit = data.train_subset if train else data.evaluate_subset
@@ -241,7 +245,7 @@ def open_classes(data: ClassData, split: str, say: Say = lambda line: None, prog
         size = data.image_size if data.synthetic else data.resize
         return RenderedSource(which, min(count, limit or count), size, data.channels, names, noise=data.synthetic)
     if is_shards(data.root):
-        return open_shards(
+        shards = open_shards(
             data.root,
             split,
             cache_root(data.cache_dir),
@@ -252,6 +256,8 @@ def open_classes(data: ClassData, split: str, say: Say = lambda line: None, prog
             say=say,
             progress=progress,
         )
+        shards.check_classes(training=train)
+        return shards
     source = _class_folders(data, split)
     return source.first(limit) if limit else source
 
