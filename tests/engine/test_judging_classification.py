@@ -12,13 +12,13 @@ from torch import Tensor
 
 from conftest import toy
 from gesso.data.images import write_image
+from gesso.engine.judging import open_judge
 from gesso.engine.judging.classification import (
     BASELINE,
     CAPTION,
     RIGHT,
     WRONG,
     ClassificationJudge,
-    open_classification_judge,
 )
 from gesso.engine.judging.measures import CPU
 from gesso.engine.locating import located
@@ -51,7 +51,7 @@ def opened(root: Path, split: str = "auto") -> ClassificationJudge:
         return {"logits": -(grey[:, None] - torch.arange(model.classes)).abs()}
 
     model.predict = predict
-    return open_classification_judge(model, split, quiet)
+    return open_judge(model, split, quiet)
 
 
 def one_of_each(count: int) -> dict[str, dict[str, int]]:
@@ -127,7 +127,7 @@ def test_shards_with_other_classes_are_refused(tmp_path: Path, monkeypatch: pyte
     source.classes = ("c0", "c1", "c2")
     monkeypatch.setattr("gesso.engine.judging.classification.open_classes", lambda *_: source)
     with pytest.raises(DataError, match="the classes of val are not those that the model was trained on"):
-        open_classification_judge(model, "auto", quiet)  # type: ignore[arg-type]
+        open_judge(model, "auto", quiet)  # type: ignore[arg-type]
 
 
 def test_shards_that_know_only_the_classes_in_them_are_named_by_the_model(
@@ -136,7 +136,7 @@ def test_shards_that_know_only_the_classes_in_them_are_named_by_the_model(
     judge = opened(write_greys(tmp_path / "set", {"train": {"a": 1, "b": 1, "c": 1}, "val": {"a": 1, "b": 1}}))
     judge._source.classes = ("a", "b")
     monkeypatch.setattr("gesso.engine.judging.classification.open_classes", lambda *_: judge._source)
-    again = open_classification_judge(judge.model, "auto", quiet)
+    again = open_judge(judge.model, "auto", quiet)
     again.rows(CPU)
     assert [each["class"] for each in again.details()["classes"]] == ["a", "b", "c"]
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from conftest import toy
 from gesso.data.images import read_image
-from gesso.engine.judging import REPORT, WATCH, generation
-from gesso.engine.judging.generation import BASELINE, GenerationJudge, open_generation_judge
+from gesso.engine.judging import REPORT, WATCH, generation, open_judge
+from gesso.engine.judging.generation import BASELINE, GenerationJudge
 from gesso.engine.judging.measures import CPU
 from gesso.errors import DataError, UsageError
 from gesso.models import build_model
@@ -41,7 +41,7 @@ def opened(root: Path, split: str = "auto", say: Any = quiet, skip_bad: bool = F
     recipe = dataclasses.replace(recipe, data=data)
     model = build_model(recipe.checked())
     model.initialize(0)
-    return open_generation_judge(model, split, say)  # type: ignore[arg-type]
+    return open_judge(model, split, say)  # type: ignore[arg-type]
 
 
 def test_images_of_the_split_itself_have_no_distance(tmp_path: Path, inception: str) -> None:

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from conftest import toy
 from gesso.data.images import write_image
+from gesso.engine.judging import open_judge
 from gesso.engine.judging.measures import CPU
 from gesso.engine.judging.scorers import Asked, CityscapesScorer, DistributionScorer, PairedScorer, SegmenterScorer
-from gesso.engine.judging.translation import TranslationJudge, open_translation_judge
+from gesso.engine.judging.translation import TranslationJudge
 from gesso.errors import DataError, UsageError
 from gesso.metrics.cityscapes import CONVENTIONS, predicted_classes
 from gesso.metrics.distribution import frechet_distance
@@ -32,7 +33,7 @@ def asked(name: str, root: Path, *metrics: str, **fields: Any) -> Any:
 
 
 def judge_of(recipe: Any, answer: Any) -> TranslationJudge:
-    return open_translation_judge(answering(recipe.checked(), answer), "auto", quiet)
+    return open_judge(answering(recipe.checked(), answer), "auto", quiet)
 
 
 def echo(batch: dict[str, Tensor]) -> dict[str, Tensor]:
