@@ -1,8 +1,9 @@
 """Images to tar shards, in several processes, to be gone on with after a kill.
 
-A shard is a pure function of its items and the encoding: names, bytes and order, with no time or owner in it. It is
-written beside, synced and renamed, and only then does a file in `.parts` tell its index; what has such a file is not
-done again. Every image is decoded once on the way, so that none is met for the first time in a training.
+A shard is a pure function of its items and the encoding: names, bytes and order, with no time or owner in it. It gets
+its name when it is whole and on the disk, and only then does a file in `.parts` tell its index; what has such a file is
+not done again. Every image is decoded once on the way, so that none is met for the first time in a training. The
+processes end with the one that started them, however it ends, so that none writes into the folder of the next try.
 """
 
 import hashlib
@@ -13,13 +14,14 @@ import multiprocessing
 import os
 import signal
 import tarfile
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -30,7 +32,7 @@ from gesso.data.order import ORDER, random
 from gesso.data.shards_bytes import LocalPlace
 from gesso.data.shards_index import ShardIndex
 from gesso.errors import BadImage, UsageError, spelling
-from gesso.files import disk_errors, hidden, sync_folder, write_atomically
+from gesso.files import atomic_file, disk_errors, sync_folder, write_atomically
 from gesso.progress import Progress
 
 PARTS = ".parts"
@@ -105,7 +107,7 @@ def _all(shards: Sequence[Shard], encoding: Encoding, processes: int, skip_bad: 
             yield i, write_shard(shard, encoding, skip_bad)
         return
     # Spawned, since a fork of a process with threads can hang.
-    pool = ProcessPoolExecutor(min(processes, len(shards)), multiprocessing.get_context("spawn"), _end_on_interrupt)
+    pool = ProcessPoolExecutor(min(processes, len(shards)), multiprocessing.get_context("spawn"), _end_with_parent)
     try:
         futures: dict[Future[Packed], int] = {
             pool.submit(write_shard, shard, encoding, skip_bad): i for i, shard in enumerate(shards)
@@ -121,8 +123,22 @@ def _all(shards: Sequence[Shard], encoding: Encoding, processes: int, skip_bad: 
         pool.shutdown(cancel_futures=True)
 
 
-def _end_on_interrupt() -> None:
+def _end_with_parent() -> None:
+    """In a process that packs: ends it on an interrupt, and where its parent is gone. By itself it would wait for more
+    work without end, since it holds both ends of the queue."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # at once and without a traceback; the parent tells of it
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "started by the pool"
+
+    def watch() -> None:
+        parent.join()  # on a pipe, or on Windows a handle, that the system closes whatever ends the parent
+        os._exit(1)
+
+    threading.Thread(target=watch, name="watch", daemon=True).start()
+
+
+class _NotWholeError(Exception):
+    """Bad images were met that are not to be left out, so the shard gets no name."""
 
 
 def write_shard(shard: Shard, encoding: Encoding, skip_bad: bool) -> Packed:
@@ -131,30 +147,28 @@ def write_shard(shard: Shard, encoding: Encoding, skip_bad: bool) -> Packed:
     if part.is_file() and shard.path.is_file():
         told = json.loads(part.read_text(encoding="utf-8"))
         return Packed(told["line"], told["images"], tuple((name, reason) for name, reason in told["bad"]))
-    beside = hidden(shard.path)  # no atomic_file, which would name a shard that has bad images too
-    with disk_errors(shard.path):
+    with disk_errors(part):
         part.parent.mkdir(exist_ok=True)
-        try:
-            with beside.open("x+b") as file:
-                index, bad = _write_tar(file, shard, encoding)
-                if bad and not skip_bad:
-                    return Packed("", 0, tuple(bad))
-                file.flush()
-                os.fsync(file.fileno())
-                file.seek(0)
-                index.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-                index.bytes = file.tell()
-            beside.replace(shard.path)
-        finally:
-            beside.unlink(missing_ok=True)
+    bad: list[tuple[str, str]] = []
+    try:
+        with atomic_file(shard.path) as file:
+            index = _write_tar(file, shard, encoding, bad)
+            if bad and not skip_bad:
+                raise _NotWholeError
+            file.seek(0)
+            index.sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # BinaryIO lacks readinto
+            index.bytes = file.tell()
+    except _NotWholeError:
+        return Packed("", 0, tuple(bad))
     sync_folder(shard.path.parent)
     packed = Packed(index.line(), len(index.keys), tuple(bad))
     write_atomically(part, json.dumps(packed.__dict__))
     return packed
 
 
-def _write_tar(file: io.BufferedRandom, shard: Shard, encoding: Encoding) -> tuple[ShardIndex, list[tuple[str, str]]]:
-    index, bad = ShardIndex(shard.path.name, 0), []
+def _write_tar(file: BinaryIO, shard: Shard, encoding: Encoding, bad: list[tuple[str, str]]) -> ShardIndex:
+    """Writes the images and classes of `shard`, all but the bad ones, which are appended to `bad` with the reason."""
+    index = ShardIndex(shard.path.name, 0)
     with tarfile.open(fileobj=file, mode="w") as tar:
         for item in shard.items:
             what = f"{item.path}:{item.key}"
@@ -166,7 +180,7 @@ def _write_tar(file: io.BufferedRandom, shard: Shard, encoding: Encoding) -> tup
             offset = _add(tar, f"{item.key}.{suffix}", data)
             _add(tar, f"{item.key}.cls", str(item.class_).encode())
             index.add(item.key, item.class_, offset, len(data))
-    return index, bad
+    return index
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> int:
