@@ -167,3 +167,9 @@ def test_sheets_show_the_same_noise_each_time(tmp_path: Path) -> None:
     sheet = judge.sheet(CPU, 3)
     assert sheet.shape == (3 * 36 - 4, 3 * 36 - 4, 3)
     assert np.array_equal(sheet, judge.sheet(CPU, 3))
+
+
+def test_gaps_of_a_sheet_are_neither_white_nor_the_grey_of_an_empty_picture(tmp_path: Path) -> None:
+    judge = opened(write_images(tmp_path / "set", {"train": 5, "val": 5}), metrics=())
+    gap = judge.sheet(CPU, 3)[32:36]
+    assert (gap == gap[0, 0]).all() and 32 < gap[0, 0, 0] < 112

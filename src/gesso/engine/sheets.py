@@ -10,6 +10,8 @@ from gesso.data.images import quantized, write_image
 from gesso.metrics.paired import resized
 
 GAP = 4
+GREY = 80
+"""Between the images of a sheet: it glares on no page, light or dark, and is not the grey that young generators make."""
 
 
 def to_uint8(image: Tensor) -> np.ndarray:
@@ -19,10 +21,10 @@ def to_uint8(image: Tensor) -> np.ndarray:
 
 
 def grid(rows: Sequence[Sequence[Tensor]]) -> np.ndarray:
-    """C×H×W images in rows and columns, on white; each cell is as large as the first image."""
+    """C×H×W images in rows and columns, on grey; each cell is as large as the first image."""
     height, width = rows[0][0].shape[1:]
     columns = max(len(row) for row in rows)
-    canvas = np.full((len(rows) * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), 255, dtype=np.uint8)
+    canvas = np.full((len(rows) * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), GREY, dtype=np.uint8)
     for y, row in enumerate(rows):
         for x, image in enumerate(row):
             cell = to_uint8(resized(image[None], (height, width))[0])

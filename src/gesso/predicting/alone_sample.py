@@ -10,7 +10,7 @@ from gesso.errors import CheckpointError, UsageError
 from gesso.files import disk_errors
 from gesso.predicting.alone import at_least
 from gesso.predicting.alone_session import Array, Session
-from gesso.predicting.outputs import GAP, check_file, check_size
+from gesso.predicting.outputs import GAP, GREY, check_file, check_size
 
 BATCH = 64
 
@@ -65,11 +65,11 @@ def _made(session: Session, seed: int, start: int, count: int) -> list[Array]:
 
 
 def _sheet(images: list[Array], columns: int) -> Array:
-    """H×W×C images in rows on white, H×W×3, as `engine.sheets.grid` lays them out."""
+    """H×W×C images in rows on grey, H×W×3, as `engine.sheets.grid` lays them out."""
     height, width = images[0].shape[:2]
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
-    canvas = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), 255, np.uint8)
+    canvas = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), GREY, np.uint8)
     for place, image in enumerate(images):
         top, left = place // columns * (height + GAP), place % columns * (width + GAP)
         canvas[top : top + height, left : left + width] = image[..., :3] if image.shape[2] >= 3 else image[..., :1]

@@ -8,8 +8,8 @@ from gesso.files import disk_errors
 LARGEST = 100_000_000
 """Pixels of the largest picture that is made: what gesso reads back without being told to."""
 WEBP_SIDE = 16383
-GAP = 4
-"""Pixels between the images of a sheet, as `engine.sheets` leaves them."""
+GAP, GREY = 4, 80
+"""Pixels between the images of a sheet and their grey, as in `engine.sheets`."""
 
 
 def check_file(out: Path, suffixes: tuple[str, ...], kind: str) -> None:

@@ -18,7 +18,7 @@ from gesso.engine.judging.base import OURS, Judge, Row
 from gesso.engine.judging.images import images_of, read_images, room
 from gesso.engine.judging.shard import WHOLE, Shard
 from gesso.engine.judging.splits import split_to_score, told
-from gesso.engine.sheets import GAP, spread, to_uint8
+from gesso.engine.sheets import GAP, GREY, spread, to_uint8
 from gesso.errors import DataError
 from gesso.metrics.classification import class_accuracy, confusion, correct
 from gesso.models.base import Networks, using
@@ -140,12 +140,12 @@ class ClassificationJudge(Judge):
         ]
 
     def sheet(self, device: torch.device, images: int, networks: Networks | None = None) -> np.ndarray:
-        """images×images pictures, the likeliest class under each: green where it is right, red where not."""
+        """images×images pictures, the likeliest class under each: on green where it is right, on red where not."""
         side = self.model.recipe.data.image_size
         chosen = spread(self._store.source.counts[ROLE], images * images)
         cell = side + CAPTION + GAP
         rows = -(-len(chosen) // images)
-        canvas = Image.new("RGB", (images * (side + GAP) - GAP, rows * cell - GAP), "white")
+        canvas = Image.new("RGB", (images * (side + GAP) - GAP, rows * cell - GAP), (GREY,) * 3)
         draw = ImageDraw.Draw(canvas)
         for place, i in enumerate(chosen):
             x, y = place % images * (side + GAP), place // images * cell
@@ -154,9 +154,10 @@ class ClassificationJudge(Judge):
             likeliest = int(self._logits(images_of(self._store, ROLE, [i], device), networks).argmax())
             colour = RIGHT if likeliest == self._source.class_of(i) else WRONG
             name = self._names[likeliest]
-            while name and draw.textlength(name) > side:
+            while name and draw.textlength(name) > side - 2:
                 name = name[:-1]
-            draw.text((x, y + side), name, fill=colour)
+            draw.rectangle((x, y + side, x + side - 1, y + side + CAPTION - 1), fill=colour)
+            draw.text((x + 1, y + side), name, fill="white")
         return np.asarray(canvas)
 
     def write_gallery(self, run: Path, device: torch.device) -> None:
