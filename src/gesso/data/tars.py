@@ -13,6 +13,8 @@ import tarfile
 from collections.abc import Callable
 from typing import IO, Any, Final
 
+LONGEST_PART: Final = 255
+"""Bytes of the name of a file or folder: what the usual disks take."""
 ZIP: Final = (b"PK\3\4", b"PK\5\6")
 """The first bytes of a zip, and of one that holds nothing."""
 COMPRESSED: Final[dict[bytes, Callable[..., Any]]] = {

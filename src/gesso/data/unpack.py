@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
 
-from gesso.data.tars import COMPRESSED, ZIP, Headers
+from gesso.data.tars import COMPRESSED, LONGEST_PART, ZIP, Headers
 from gesso.errors import DataError, UsageError
 from gesso.files import disk_errors, hidden
 from gesso.progress import Progress, silent
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 _CHUNK = 2**18
 _LONGEST_HEADER = 2**20
-_LONGEST_NAME, _LONGEST_PART = 1000, 255
+_LONGEST_NAME = 1000
 _GLOBAL_HEADERS = 100
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FORBIDDEN = re.compile(r'[<>:"|?*]')
@@ -237,7 +237,7 @@ class _Names:
         parts = _split(name)
         if ".." in parts:
             return "a path that leads out of the folder"
-        if len(name) > _LONGEST_NAME or any(len(os.fsencode(part)) > _LONGEST_PART for part in parts):
+        if len(name) > _LONGEST_NAME or any(len(os.fsencode(part)) > LONGEST_PART for part in parts):
             return "too long a name"
         if not parts:
             return "" if folder else "a file without a name"

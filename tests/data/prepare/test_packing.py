@@ -58,7 +58,7 @@ def test_processes_that_pack_end_with_a_command_that_is_killed(folders: Path, tm
 
 def test_a_shard_with_bad_images_gets_no_name_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"no image")
-    shard = Shard("train", tmp_path / "train-000000.tar", [Item("bad", 0, "jpg", str(tmp_path / "bad.jpg"), 0, 8)])
+    shard = Shard("train", tmp_path / "train-000000.tar", [Item("bad", 0, "jpg", str(tmp_path / "bad.jpg"), 0, 8, 0)])
     packed = write_shard(shard, Encoding(), skip_bad=False)
     assert [name for name, _ in packed.bad] == [f"{tmp_path / 'bad.jpg'}:bad"] and not packed.line
     assert sorted(path.name for path in tmp_path.rglob("*")) == [PARTS, "bad.jpg"]

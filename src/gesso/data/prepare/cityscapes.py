@@ -19,7 +19,7 @@ from PIL import Image
 from gesso.data.decoding import Array
 from gesso.data.folders import natural_key
 from gesso.data.images import resize, write_image
-from gesso.data.prepare.target import Prepared, checked_target, digest, filling, over
+from gesso.data.prepare.target import Prepared, checked_target, digest, filling, is_there, over
 from gesso.data.prepare.tree import Tree, open_tree
 from gesso.data.streets.classes import PALETTE, TRAIN_LABELS
 from gesso.errors import BadImage, DataError, UsageError
@@ -77,8 +77,9 @@ def prepare_cityscapes(
     for flag, value in (("width", width), ("height", height)):
         if not SMALLEST <= value <= LARGEST:
             raise UsageError(f"--{flag} {value}: must lie in {SMALLEST} … {LARGEST} pixels")
-    checked_target(out)
-    with open_tree(*_unfolded(sources)) as tree:
+    parts = _unfolded(sources)
+    checked_target(out, parts)
+    with open_tree(*parts) as tree:
         frames = _frames(tree, colours)
         if not frames:
             raise DataError(
@@ -87,7 +88,7 @@ def prepare_cityscapes(
             )
         settings = {
             "cityscapes": [width, height, layout, colours, suffix],
-            "source": digest((tree.where(name), tree.size(name)) for f in frames for name in (f.photo, f.labels)),
+            "source": digest((tree.where(name), tree.version(name)) for f in frames for name in (f.photo, f.labels)),
         }
         with filling(out, settings) as folder:
             counts: dict[str, int] = {}
@@ -101,7 +102,7 @@ def prepare_cityscapes(
 
             def prepare(frame: _Frame) -> None:
                 names = {kind: f"{_FOLDERS[frame.split][kind]}/{frame.name}{suffix}" for kind in _LAYOUTS[layout]}
-                if all((folder / name).exists() for name in names.values()):
+                if all(is_there(folder / name) for name in names.values()):
                     return
                 photo, labels = _pictures(tree, frame, colours, width, height)
                 pictures = {"pair": np.hstack([photo, labels]), "A": photo, "B": labels}

@@ -68,7 +68,7 @@ def prepare_imagenet(
     something is missing, or images are bad and not `skip_bad`; DiskError where the disk refuses.
     """
     _checked_flags(per_shard, shard_mb, shorter_side, quality, processes)
-    out = checked_target(out, [source for source in sources if source.is_dir()])
+    out = checked_target(out, sources)
     found = _find(sources)
     items, classes, names = _items(found, val_labels, synsets)
     encoding = Encoding(shorter_side, quality, max_pixels)
@@ -80,8 +80,12 @@ def prepare_imagenet(
         "seed": seed,
         **asdict(encoding),
     }
-    _same_plan(out, settings)
-    with filling(out, settings) as folder:
+    # Not in the manifest: a copy of the same archives makes the same shards.
+    begun = settings | {
+        "files": {split: digest((f"{i.path} {i.offset}", i.changed) for i in part) for split, part in items.items()}
+    }
+    _same_plan(out, begun)
+    with filling(out, begun) as folder:
         shards = [
             shard for split, part in items.items() for shard in plan(folder, split, part, per_shard, shard_mb, seed)
         ]
@@ -205,10 +209,11 @@ def _class_tars(path: Path) -> dict[str, list[Item]]:
 
 def _members(path: Path, start: int, end: int, where: str) -> list[Item]:
     found: list[Item] = []
+    changed = path.stat().st_mtime_ns
     for name, offset, size in _scan(path, start, end, where):
         stem, _, suffix = name.rpartition("/")[2].rpartition(".")
         if f".{suffix.lower()}" in SUFFIXES and stem and not stem.startswith("."):
-            found.append(Item(_plain(stem), 0, suffix.lower(), str(path), offset, size))
+            found.append(Item(_plain(stem), 0, suffix.lower(), str(path), offset, size, changed))
     if not found:
         raise DataError(f"{where}: no images in it")
     return found
@@ -234,10 +239,12 @@ def _class_folders(folder: Path) -> dict[str, list[Item]]:
         if base == class_:
             raise DataError(f"{path}: stands beside the class folders; put it into the folder of its class")
         try:
-            size = path.stat().st_size
+            status = path.stat()
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
-        item = Item(_key(class_, path.stem), 0, path.suffix.lower()[1:], str(path), 0, size)
+        item = Item(
+            _key(class_, path.stem), 0, path.suffix.lower()[1:], str(path), 0, status.st_size, status.st_mtime_ns
+        )
         classes.setdefault(class_, []).append(item)
     return _some(classes, folder)
 

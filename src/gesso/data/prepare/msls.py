@@ -18,7 +18,7 @@ from pathlib import Path
 from gesso.data.folders import natural_key
 from gesso.data.images import SUFFIXES, resize, write_image
 from gesso.data.order import ORDER, random
-from gesso.data.prepare.target import Prepared, checked_target, digest, filling, over
+from gesso.data.prepare.target import Prepared, checked_target, digest, filling, is_there, over
 from gesso.data.prepare.tree import Tree, open_tree
 from gesso.errors import DataError, UsageError
 from gesso.files import disk_errors, write_atomically
@@ -82,13 +82,13 @@ def prepare_msls(
         raise UsageError(f"--shorter-side {shorter_side}: the training cuts {CROP} pixels from it; use {CROP} or more")
     if link and (shorter_side or not all(source.is_dir() for source in sources)):
         raise UsageError("--link: works for unpacked images that stay as they are, without --shorter-side and zips")
-    out = checked_target(out, [source for source in sources if source.is_dir()])
+    out = checked_target(out, sources)
     with ExitStack() as stack:
         found = _find([(path, stack.enter_context(open_tree(path))) for path in sources])
         chosen = _chosen(found, cities, fraction, per_city, seed)
         every = [image for images in chosen.values() for image in images]
         settings: dict[str, object] = {
-            "source": digest((f"{image.city}/{image.file}", image.tree.size(image.name)) for image in every),
+            "source": digest((f"{image.city}/{image.file}", image.tree.version(image.name)) for image in every),
             "shorter_side": shorter_side,
             "link": link,
         }
@@ -148,7 +148,7 @@ def _chosen(
 
 def _write(image: _Image, target: Path, shorter_side: int, link: bool) -> int:
     """Bytes of `target`, which is written unless it is there."""
-    if not target.exists():
+    if not is_there(target):
         array = image.tree.image(image.name, 3) if shorter_side else None
         shorter = min(array.shape[:2]) if array is not None else 0
         if array is not None and shorter > shorter_side:

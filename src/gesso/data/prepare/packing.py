@@ -40,7 +40,7 @@ _MAGIC = {JPEG_SIGNATURE: "jpg", PNG_SIGNATURE: "png"}  # ImageNet has a PNG tha
 
 
 class Item(NamedTuple):
-    """One image: its key and class in the shard, and where its bytes lie."""
+    """One image: its key and class in the shard, where its bytes lie, and when their file was last changed, in ns."""
 
     key: str
     class_: int
@@ -48,6 +48,7 @@ class Item(NamedTuple):
     path: str
     offset: int
     size: int
+    changed: int
 
 
 @dataclass(frozen=True)

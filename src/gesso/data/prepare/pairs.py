@@ -16,8 +16,8 @@ from gesso.data.decoding import UNNAMED_LIMIT, Array
 from gesso.data.folders import SPLITS, checked_root, list_images, match
 from gesso.data.images import image_size, nearest_pixels, read_image, resize, to_channels, write_image
 from gesso.data.prepare.splits import divide
-from gesso.data.prepare.target import Prepared, checked_target, digest, filling, over
-from gesso.data.prepare.tree import file_size
+from gesso.data.prepare.target import Prepared, checked_target, digest, filling, is_there, over
+from gesso.data.prepare.tree import file_version
 from gesso.errors import BadImage, DataError, spelling
 from gesso.files import disk_errors
 from gesso.progress import Progress, silent
@@ -70,14 +70,14 @@ def prepare_pairs(
         pairs = [_Pair(places[pair.name], pair.name, pair.a, pair.b) for pair in pairs]
     if sizes == "refuse":
         over(_check_sizes, pairs, workers)
-    files = [(str(path), file_size(path)) for pair in pairs for path in (pair.a, pair.b)]
+    files = [(str(path), file_version(path)) for pair in pairs for path in (pair.a, pair.b)]
     settings = {"pairs": [val, test, seed, sizes, suffix], "source": digest(files)}
     with filling(out, settings) as folder:
 
         @spelling(UNNAMED_LIMIT)
         def prepare(pair: _Pair) -> None:
             path = folder / pair.split / f"{pair.name}{suffix}"
-            if path.exists():
+            if is_there(path):
                 return
             with disk_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)

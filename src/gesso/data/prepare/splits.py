@@ -18,8 +18,8 @@ from typing import Literal
 from gesso.data.decoding import MAX_PIXELS
 from gesso.data.folders import SPLITS, checked_root, list_images
 from gesso.data.images import read_image
-from gesso.data.prepare.target import Prepared, checked_target, digest, filling, over, tell_bad
-from gesso.data.prepare.tree import file_size
+from gesso.data.prepare.target import Prepared, checked_target, digest, filling, is_there, over, tell_bad
+from gesso.data.prepare.tree import file_size, file_version
 from gesso.errors import BadImage, DataError, UsageError, spelling
 from gesso.files import atomic_file, disk_errors
 from gesso.progress import Progress, Say, silent
@@ -65,7 +65,8 @@ def prepare_splits(
         raise DataError(f"{source}: none of its {len(files)} images can be read")
     sizes = {name: file_size(path) for name, path in named.items()}
     places = divide(list(named), val, test, seed, _copies(named, sizes, workers))
-    settings = {"splits": [str(source.resolve()), val, test, seed, how], "source": digest(sizes.items())}
+    versions = [(name, file_version(path)) for name, path in named.items()]
+    settings = {"splits": [str(source.resolve()), val, test, seed, how], "source": digest(versions)}
     with filling(out, settings) as folder:
 
         def place(name: str) -> None:
@@ -189,7 +190,7 @@ def _content(path: Path) -> str:
 
 def _place(source: Path, target: Path, how: How) -> None:
     """`target` whole or not at all; nothing to do where an earlier try has put it there."""
-    if target.exists():
+    if is_there(target):
         return
     with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,8 @@ class Prepared:
 
 
 def checked_target(out: Path, sources: Iterable[Path] = ()) -> Path:
-    """`out` made absolute. UsageError where it is a file, not empty, inside a source, or cannot be replaced."""
+    """`out` made absolute. UsageError where it is a file, not empty, cannot be replaced, or is inside one of `sources`
+    that is a folder: the next try, or a training on the source, would take it for a part of that."""
     out = Path(os.path.realpath(out.expanduser()))
     if out.is_symlink() or (out.exists() and not out.is_dir()):  # a link is left where it leads to itself
         raise UsageError(f"{out} is a file; name a folder that does not exist yet")
@@ -52,8 +53,8 @@ def checked_target(out: Path, sources: Iterable[Path] = ()) -> Path:
             raise UsageError(f"{out} is not empty; name a folder that does not exist yet, or empty this one")
     if out.is_dir() and (out == Path.cwd() or os.path.ismount(out)):
         raise UsageError(f"{out} is in use as the current folder or a disk; name a folder that does not exist yet")
-    for source in sources:
-        if out.is_relative_to(source.expanduser().resolve()):
+    for source in (path.expanduser() for path in sources):
+        if source.is_dir() and out.is_relative_to(source.resolve()):
             raise UsageError(f"{out} lies inside {source}, from which it is made; name a folder elsewhere")
     return out
 
@@ -97,7 +98,7 @@ def _start(partial: Path, wanted: str) -> None:
     with disk_errors(partial):
         if marker.is_file() and marker.read_text(encoding="utf-8") == wanted:
             for unfinished in partial.rglob(".*.tmp"):
-                unfinished.unlink()
+                unfinished.unlink(missing_ok=True)
             return
         for path in partial.iterdir():
             if path.is_dir():
@@ -107,12 +108,19 @@ def _start(partial: Path, wanted: str) -> None:
     write_atomically(marker, wanted)
 
 
-def digest(files: Iterable[tuple[str, int]]) -> str:
-    """A fingerprint of names and sizes, by which a changed source is told."""
+def digest(files: Iterable[tuple[str, object]]) -> str:
+    """A fingerprint of names and what is told beside each, such as `tree.file_version`, by which a changed source is
+    known."""
     sha = hashlib.sha256()
-    for name, size in files:
-        sha.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
+    for name, told in files:
+        sha.update(f"{name}\0{told}\0".encode(errors="surrogateescape"))
     return sha.hexdigest()[:32]
+
+
+def is_there(path: Path) -> bool:
+    """Whether an earlier try has written `path`. DiskError where the disk does not even take its name."""
+    with disk_errors(path):
+        return path.exists()
 
 
 def over(work: Callable[[T], R], items: Sequence[T], workers: int, progress: Progress = silent) -> list[R]:

@@ -8,6 +8,7 @@ wrong with one ends in one line that names it. A folder is the user's own: its l
 
 import io
 import lzma
+import os
 import re
 import stat
 import tarfile
@@ -15,14 +16,14 @@ import tempfile
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Protocol, Self
 
 from gesso.data.decoding import UNNAMED_LIMIT, Array
 from gesso.data.folders import JUNK, list_files
 from gesso.data.images import read_image_bytes
-from gesso.data.tars import COMPRESSED, ZIP, Headers
+from gesso.data.tars import COMPRESSED, LONGEST_PART, ZIP, Headers
 from gesso.errors import DataError, DiskError, spelling
 
 LARGEST = 2**30
@@ -35,10 +36,13 @@ _PACKED = "packed by a method that gesso does not know; unpack it and name the f
 
 
 class _Part(Protocol):
-    """One folder or archive. `sizes`: names in its own order, bytes of each (-1 where only the disk knows)."""
+    """One folder or archive. `sizes`: names in its own order, bytes of each (-1 where only the disk knows). `version`:
+    what changes when the content of a file does, as far as that can be told without reading it."""
 
     path: Path
     sizes: dict[str, int]
+
+    def version(self, name: str) -> str: ...
 
     def open(self, name: str) -> BinaryIO: ...
 
@@ -63,6 +67,10 @@ class Tree:
         """Bytes of a file, as the archive declares them."""
         declared = self._home[name].sizes[name]
         return declared if declared >= 0 else file_size(self._home[name].path / name)
+
+    def version(self, name: str) -> str:
+        """What changes when the content of a file does: its size, and its time or checksum as disk or archive tell."""
+        return self._home[name].version(name)
 
     def open(self, name: str) -> BinaryIO:
         """The file, to be read. DataError where it is damaged, encrypted or larger than the limit."""
@@ -138,6 +146,9 @@ class _Folder:
         self.path = path
         self.sizes = {file.relative_to(path).as_posix(): -1 for file in list_files(path)}
 
+    def version(self, name: str) -> str:
+        return file_version(self.path / name)
+
     def open(self, name: str) -> BinaryIO:
         try:
             return (self.path / name).open("rb")
@@ -150,13 +161,23 @@ class _Folder:
 
 def file_size(path: Path) -> int:
     """Bytes of a file on the disk. DataError where it cannot be read or is none."""
+    return _status(path).st_size
+
+
+def file_version(path: Path) -> str:
+    """Size and time of the last change of a file on the disk. DataError as for `file_size`."""
+    status = _status(path)
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _status(path: Path) -> os.stat_result:
     try:
         status = path.stat()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"{path}: a pipe or device, not a file")  # reading it could hang or never end
-    return status.st_size
+    return status
 
 
 class _Zip:
@@ -173,11 +194,16 @@ class _Zip:
                     raise DataError(f"{_named(path, info.filename)}: a link, which gesso does not follow in archives")
                 name = _checked(path, info.filename)
                 if name and not info.is_dir():
+                    _refuse_twice(path, name, self._members)
                     self._members[name] = info
         except DataError:
             self.close()
             raise
         self.sizes = {name: info.file_size for name, info in self._members.items()}
+
+    def version(self, name: str) -> str:
+        info = self._members[name]
+        return f"{info.file_size} {info.CRC}"
 
     def open(self, name: str) -> BinaryIO:
         info = self._members[name]
@@ -204,6 +230,8 @@ class _Tar:
     def __init__(self, path: Path, file: IO[bytes]) -> None:
         self.path, self._file, self._lock = path, file, threading.Lock()
         self._start: dict[str, int] = {}
+        self._times: dict[str, float] = {}
+        self._own = file_version(path)
         self.sizes: dict[str, int] = {}
         try:
             self._index()
@@ -226,12 +254,18 @@ class _Tar:
                 if member.size < 0 or not (member.isdir() or (member.isreg() and not member.issparse())):
                     raise DataError(f"{_named(self.path, name)}: a device, a sparse file or damaged")
                 if name and member.isreg():
+                    _refuse_twice(self.path, name, self.sizes)
                     self._start[name], self.sizes[name] = member.offset_data, member.size
+                    self._times[name] = member.mtime
             end = tar.offset
         # tarfile takes a damaged header for the end; a tar that is whole says where it ends.
         self._file.seek(end)
         if self._file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
             raise DataError(f"{self.path}: {_AGAIN}")
+
+    def version(self, name: str) -> str:
+        # A tar has no checksums, and one that is to come out the same each time it is made has no times either.
+        return f"{self.sizes[name]} {self._times[name]} {self._own}"
 
     def open(self, name: str) -> BinaryIO:
         window = _Window(self._file, self._lock, self._start[name], self.sizes[name], _named(self.path, name))
@@ -313,15 +347,25 @@ def _write(out: IO[bytes], data: bytes) -> None:
 
 
 def _checked(path: Path, name: str) -> str:
-    """A member's name as a plain relative path; empty for litter. DataError where it leads out of the archive."""
+    """A member's name as a plain relative path; empty for litter. DataError where it leads out of the archive, or is
+    longer than on any disk."""
     plain = name.replace("\\", "/")
     parts = [part for part in plain.split("/") if part not in ("", ".")]
     if plain.startswith("/") or ".." in parts or re.match("[A-Za-z]:", plain) or "\0" in plain:
         raise DataError(
             f"{_named(path, name)}: a name that leads out of the archive; this archive is not to be trusted"
         )
-    litter = any(part.startswith(".") or part.lower() in JUNK for part in parts)
-    return "" if litter else "/".join(parts)
+    if any(part.startswith(".") or part.lower() in JUNK for part in parts):
+        return ""
+    if any(len(os.fsencode(part)) > LONGEST_PART for part in parts):
+        raise DataError(f"{path}: refused, since {name[:200]!r} is too long a name")
+    return "/".join(parts)
+
+
+def _refuse_twice(path: Path, name: str, there: Container[str]) -> None:
+    """DataError, in the words of `unpack`, where an archive has two files of one name: which is meant?"""
+    if name in there:
+        raise DataError(f"{path}: refused, since {name[:200]!r} is there twice")
 
 
 def _named(path: Path, name: str) -> str:
