@@ -1,5 +1,6 @@
 """Files that change between two tries, all of them to pictures of the same number of bytes, are prepared anew."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def write(root: Path, kind: str, shade: int) -> None:
             path = root / name.format(i)
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (8, 8), (shade, i, 0)).save(path, compress_level=0)
+            os.utime(path, (shade, shade))  # the clock of a disk may be coarser than a test
 
 
 def contents(folder: Path) -> dict[str, bytes]:
