@@ -86,6 +86,32 @@ def test_train_colours_are_the_19_classes_and_black(raw: Path, tmp_path: Path) -
     assert not drawn[~trained].any() and trained.any() and not trained.all()
 
 
+def with_ids(raw: Path, source: Path, ids: Image.Image) -> Path:
+    """A copy of `raw` with other label ids of FRAME."""
+    shutil.copytree(raw, source)
+    ids.save(source / f"gtFine/train/gessoburg/{FRAME}_gtFine_labelIds.png", bits=8)
+    return source
+
+
+def test_label_ids_with_a_palette_are_its_indices(raw: Path, tmp_path: Path) -> None:
+    grey = Image.fromarray(np.tile(np.arange(64, dtype=np.uint8)[:, None] % len(CLASSES), (1, 128)))
+    palette = grey.copy()
+    palette.putpalette(PALETTE[::-1].tobytes())
+    for name, ids in (("grey", grey), ("palette", palette)):
+        source = with_ids(raw, tmp_path / f"{name} ids", ids)
+        prepare_cityscapes([source], tmp_path / name, width=128, height=64, colours="train")
+    assert contents(tmp_path / "palette") == contents(tmp_path / "grey")
+
+
+@pytest.mark.parametrize(
+    "ids", [Image.new("RGB", (128, 64), (7, 7, 7)), Image.new("1", (128, 64)), Image.new("I;16", (128, 64))]
+)
+def test_label_ids_of_another_kind_are_refused(raw: Path, tmp_path: Path, ids: Image.Image) -> None:
+    source = with_ids(raw, tmp_path / "raw", ids)
+    with pytest.raises(BadImage, match=rf"{FRAME}_gtFine_labelIds\.png: not a PNG of 8-bit grey or with a palette"):
+        prepare_cityscapes([source], tmp_path / "out", colours="train")
+
+
 def test_archives_and_folders_give_the_same_files(raw: Path, archives: Path, tmp_path: Path) -> None:
     sources = {
         "unpacked": [raw],

@@ -7,6 +7,7 @@ are resized by the nearest pixel and photos with antialiasing. PNG keeps the lab
 the published set do not.
 """
 
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +17,13 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from gesso.data.decoding import Array
+from gesso.data.decoding import READERS, UNNAMED_LIMIT, Array, RefusedError, checked_size, recognised
 from gesso.data.folders import natural_key
-from gesso.data.images import resize, write_image
+from gesso.data.images import blaming, resize, write_image
 from gesso.data.prepare.target import Prepared, checked_target, digest, filling, is_there, over
 from gesso.data.prepare.tree import Tree, open_tree
 from gesso.data.streets.classes import PALETTE, TRAIN_LABELS
-from gesso.errors import BadImage, DataError, UsageError
+from gesso.errors import BadImage, DataError, UsageError, spelling
 from gesso.files import disk_errors
 from gesso.progress import Progress, silent
 
@@ -33,6 +34,8 @@ the 19 classes that are trained on and scored; everything else is black."""
 Suffix = Literal[".png", ".jpg"]
 
 SMALLEST, LARGEST = 8, 8192  # pixels of a side
+_MOST_PIXELS = 100_000_000  # of a picture in the archives
+_GREY, _PALETTE = 0, 3  # colour types of PNG
 ARCHIVES = ("gtFine_trainvaltest.zip", "leftImg8bit_trainvaltest.zip")
 _KINDS = {"leftImg8bit": "photo", "gtFine_color": "color", "gtFine_labelIds": "train"}
 _NAME = re.compile(rf"(?:.*/)?(train|val)/([^/]+)/(\2_[^/]*)_({'|'.join(_KINDS)})\.png")
@@ -145,13 +148,27 @@ def _frames(tree: Tree, colours: Colours) -> list[_Frame]:
 def _pictures(tree: Tree, frame: _Frame, colours: Colours, width: int, height: int) -> tuple[Array, Array]:
     """Photo and label colours, both height×width×3 uint8."""
     photo = tree.image(frame.photo, 3)
-    labels = tree.image(frame.labels, 3 if colours == "color" else 1)
+    labels = tree.image(frame.labels, 3) if colours == "color" else _ids(tree, frame.labels)
     for name, picture in ((frame.photo, photo), (frame.labels, labels)):
         if picture.dtype != np.uint8:
             raise BadImage(tree.where(name), "16 bits a sample, where Cityscapes has 8")
     if photo.shape[:2] != labels.shape[:2]:
         sizes = [f"{picture.shape[1]} x {picture.shape[0]}" for picture in (photo, labels)]
         raise BadImage(tree.where(frame.labels), f"{sizes[1]} pixels, but its photo has {sizes[0]}")
-    small = Image.fromarray(labels if colours == "color" else labels[..., 0])
-    nearest = np.asarray(small.resize((width, height), Image.Resampling.NEAREST))
+    nearest = np.asarray(Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST))
     return resize(photo, width, height), nearest if colours == "color" else _TRAINED[nearest]
+
+
+@spelling(UNNAMED_LIMIT)
+def _ids(tree: Tree, name: str) -> Array:
+    """Label ids, height×width uint8: the grey values of a PNG, or, as Cityscapes' own tools read one with a palette,
+    its indices and not its colours. BadImage where it is neither."""
+    data = tree.read(name)
+    with blaming(tree.where(name)), io.BytesIO(data) as file:
+        kind = recognised(file, _MOST_PIXELS)
+        depth, colour_type = data[24:26]  # of IHDR, the first chunk: PNG specification, 11.2.2
+        if kind != "PNG" or (colour_type != _PALETTE and (colour_type, depth) != (_GREY, 8)):
+            raise RefusedError("not a PNG of 8-bit grey or with a palette, as label ids of Cityscapes are")
+        picture = READERS[kind](file)
+        checked_size(picture, _MOST_PIXELS)
+        return np.array(picture)
