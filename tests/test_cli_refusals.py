@@ -230,7 +230,7 @@ def test_folders_that_cannot_be_written(gesso: Gesso, run: Path, pairs: Path, tm
     for runs in ("/proc/gesso", "/sys/gesso", tmp_path / "file"):
         refused(
             gesso(*train_words(pairs, "--runs", runs)),
-            f"{runs}.* cannot be written: .*(No such file|permission denied|read-only|a file stands)",
+            f"{runs}.* cannot be written: .*(no such folder|permission denied|read-only|a file stands)",
         )
     refused(gesso("translate", run, pairs / "test", "-o", "/proc/gesso"), "/proc/gesso cannot be written")
     refused(gesso("data", "synth", "pairs", "/proc/gesso", "--count", 1, "--size", 64), "/proc/gesso")

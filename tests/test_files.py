@@ -239,6 +239,7 @@ def test_writers_of_one_file_do_not_meet_beside_it(tmp_path: Path) -> None:
         (errno.EDQUOT, "free some space"),
         (errno.EROFS, "name another folder"),
         (errno.EACCES, "name another folder"),
+        (errno.ENOENT, "name another folder"),
         (errno.EIO, os.strerror(errno.EIO)),
         (None, "what happened"),
     ],

@@ -20,6 +20,7 @@ _MENDS = {
     errno.ENOSPC: "the disk is full; free some space and give the same command again",
     errno.EDQUOT: "your disk quota is used up; free some space and give the same command again",
     errno.EROFS: "the disk is read-only; name another folder",
+    errno.ENOENT: "no such folder, or one that takes no files; name another folder",
     errno.EACCES: "permission denied; name another folder",
     errno.EPERM: "permission denied; name another folder",
     errno.EEXIST: "a file stands where a folder must be; name another folder",

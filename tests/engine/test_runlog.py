@@ -136,7 +136,7 @@ def test_no_log_has_no_records(path: Path) -> None:
 
 
 def test_a_log_that_cannot_be_written_is_one_line_naming_it(tmp_path: Path) -> None:
-    with pytest.raises(DiskError, match=r"missing.log\.jsonl cannot be written: No such file"):
+    with pytest.raises(DiskError, match=r"missing.log\.jsonl cannot be written: no such folder"):
         RunLog(tmp_path / "missing" / "log.jsonl")
 
 
