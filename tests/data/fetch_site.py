@@ -49,11 +49,16 @@ class Site:
     modified: str = ""
     ranges: bool = True
     wrong_range: bool = False
+    careless: bool = False
+    """Gives the range of what it has, whatever If-Range says."""
+    location: str = ""
+    """Where it sends everyone."""
     cut: int | None = None
     length: bool = True
     status: int = 0
     encoding: str = ""
     asked: list[tuple[str, str | None]] = field(default_factory=list)
+    logins: list[str | None] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -64,12 +69,20 @@ class Handler(BaseHTTPRequestHandler):
         site, asked = self.site, self.headers.get("Range")
         with site.lock:
             site.asked.append((self.path, asked))
+            site.logins.append(self.headers.get("Authorization"))
+        if site.location:
+            self.send_response(302)
+            self.send_header("Location", site.location)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         body = site.files.get(self.path)
         if site.status or body is None:
             self.send_error(site.status or 404)
             return
         start, whole = 0, len(body)
-        if asked and site.ranges and self.headers.get("If-Range") in (site.etag, site.modified):
+        unchanged = site.careless or self.headers.get("If-Range") in (site.etag, site.modified)
+        if asked and site.ranges and unchanged:
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
             if start >= whole:
                 self.send_error(416)

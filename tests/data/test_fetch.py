@@ -158,6 +158,20 @@ def test_a_download_begins_anew_where_it_cannot_go_on(site: Site, tmp_path: Path
     assert set(tree(get(site, tmp_path))) == {"train/new.jpg"}
 
 
+@pytest.mark.parametrize("mark", ["etag", "modified"])
+def test_a_range_of_another_file_than_was_asked_for_is_not_stitched_on(site: Site, tmp_path: Path, mark: str) -> None:
+    versions = {"etag": ('"1"', '"2"'), "modified": ("Fri, 20 Nov 2020 19:10:00 GMT", "Sat, 21 Nov 2020 19:10:00 GMT")}
+    site.etag, site.careless = "", True
+    whole, (before, now) = site.files[FACADES], versions[mark]
+    setattr(site, mark, before)
+    site.files[FACADES] = bytes(len(whole))
+    cut_off(site, tmp_path)
+    setattr(site, mark, now)
+    site.files[FACADES] = whole
+    assert len(tree(get(site, tmp_path))) == 2
+    assert [asked for _, asked in site.asked] == ["bytes=100000-", None]
+
+
 def test_a_part_longer_than_the_file_begins_anew(site: Site, tmp_path: Path) -> None:
     cut_off(site, tmp_path)
     with (tmp_path / ".facades.fetching" / "facades.tar.gz.part").open("ab") as part:
@@ -297,17 +311,17 @@ def test_of_several_at_once_one_downloads_and_all_get_the_folder(site: Site, tmp
     assert len(site.asked) == 1
 
 
-@pytest.mark.parametrize("mirror", ["example.org", "file:///etc", "ftp://example.org", "https://", "http://a/?b=c"])
-def test_an_impossible_mirror_is_refused(tmp_path: Path, mirror: str) -> None:
-    with pytest.raises(UsageError, match="--mirror"):
-        fetch("facades", tmp_path / "out", mirror, say=quiet)
-    assert not (tmp_path / "out").exists()
+def test_a_redirection_to_no_address_is_one_line(site: Site, tmp_path: Path) -> None:
+    site.location = "http://[::1"
+    with pytest.raises(DataError, match=r"cannot be fetched .*name another server with --mirror"):
+        get(site, tmp_path)
 
 
-def test_a_mirror_may_have_a_path(site: Site, tmp_path: Path) -> None:
-    site.files["/old/gans" + FACADES] = site.files[FACADES]
-    fetch("facades", tmp_path, f"{site.url}/old/gans/", say=quiet)
-    assert site.asked == [("/old/gans" + FACADES, None)]
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+@pytest.mark.parametrize("out", ["/proc/gesso", "/proc"])
+def test_a_folder_that_takes_no_files_is_one_line_with_a_mend(out: str) -> None:
+    with pytest.raises(DiskError, match=f"{out} cannot be written: .*; name another folder"):
+        fetch("facades", Path(out), "http://127.0.0.1:9", say=quiet)
 
 
 def test_an_unknown_name_lists_the_known(tmp_path: Path) -> None:

@@ -11,20 +11,21 @@ import datetime
 import hashlib
 import json
 import logging
+import re
 import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import filelock
 
 from gesso.data.folders import splits
 from gesso.data.unpack import unpack
 from gesso.errors import DataError, DiskError, UsageError, perhaps
-from gesso.files import disk_errors, sync_folder, write_atomically
+from gesso.files import disk_errors, probe, sync_folder, write_atomically
 from gesso.progress import Progress, Say, silent
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ LARGEST: Final = 2**36
 
 _CHUNK = 2**18
 _TIMEOUT = (20.0, 60.0)  # seconds to connect, and between two pieces
+_LOGIN = re.compile(r"//[^/]*@")
+
+Login = tuple[str, str]
+"""User and password. They are kept apart from addresses, which are shown and written down."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +132,9 @@ def fetch(
 ) -> Path:
     """The set `name` downloaded into the new folder `out`/`name`, which is returned.
 
-    mirror: replaces the server in the set's address; the path after it stays. `progress` is told bytes, of the
-    download and then of the unpacking. What was downloaded when it stopped stays in the hidden folder
+    mirror: replaces the server in the set's address; the path after it stays. Its user and password, as in
+    https://user:password@example.org, go to the server and nowhere else. `progress` is told bytes, of the download and
+    then of the unpacking. What was downloaded when it stopped stays in the hidden folder
     `out`/.`name`.fetching, and the same call goes on from there. Where several processes ask for one set, one
     downloads and the others wait. existing: what to do where `out`/`name` is there already; nothing is ever written
     over it.
@@ -138,25 +144,26 @@ def fetch(
     """
     if name not in SETS:
         raise UsageError(f"data fetch {name}: no such set{perhaps(name, SETS)}; there are {', '.join(SETS)}")
-    url, target = _mirrored(SETS[name].url, mirror), out / name
+    (url, login), target = _mirrored(SETS[name].url, mirror), out / name
     if existing == "refuse" and (target.exists() or target.is_symlink()):
         raise UsageError(f"{target} is there already and is not overwritten; remove it or name another --out")
     lock = filelock.FileLock(out / f".{name}.lock")
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
+        probe(out)  # the lock would be waited for where none can be made
         lock.acquire()
     try:
         if not target.exists():  # else it is kept, or another process fetched it while this one waited
-            _fetch(name, url, target, progress, say)
+            _fetch(name, url, login, target, progress, say)
     finally:
         lock.release()
     return target
 
 
-def _fetch(name: str, url: str, target: Path, progress: Progress, say: Say) -> None:
+def _fetch(name: str, url: str, login: Login | None, target: Path, progress: Progress, say: Say) -> None:
     work, registry = target.with_name(f".{name}.fetching"), target.with_name(REGISTRY)
     known = _recorded(registry).get(name)
-    download = _Download(work / f"{name}{SETS[name].suffix}.part", progress, say)
+    download = _Download(work / f"{name}{SETS[name].suffix}.part", login, progress, say)
     archive = download.part.with_suffix("")
     with disk_errors(work):
         work.mkdir(exist_ok=True)
@@ -181,13 +188,23 @@ def _fetch(name: str, url: str, target: Path, progress: Progress, say: Say) -> N
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _mirrored(url: str, mirror: str) -> str:
+def _mirrored(url: str, mirror: str) -> tuple[str, Login | None]:
+    """The address at `mirror` of what is at `url`, without user and password, and these."""
     if not mirror:
-        return url
-    parts = urlsplit(mirror)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
-        raise UsageError(f"--mirror {mirror}: must be an address such as https://example.org/gans")
-    return mirror.rstrip("/") + urlsplit(url).path
+        return url, None
+    shown = re.sub(r"^([^/]*//)?.*@", r"\1", mirror, flags=re.DOTALL)  # no login, whatever else it is
+    refused = UsageError(f"--mirror {shown}: must be an address such as https://example.org/gans")
+    try:
+        mirror.encode()
+        parts = urlsplit(mirror)
+        parts.port  # noqa: B018 - looked at only when it is asked for
+    except ValueError:  # brackets, ports and letters that no address has
+        raise refused from None
+    _, at, server = parts.netloc.rpartition("@")
+    if parts.scheme not in ("http", "https") or not server or parts.query or parts.fragment:
+        raise refused
+    login = (unquote(parts.username or ""), unquote(parts.password or "")) if at else None
+    return f"{parts.scheme}://{server}{parts.path.rstrip('/')}{urlsplit(url).path}", login
 
 
 def _retrieve(url: str, archive: Path, download: "_Download", known: dict[str, Any] | None, registry: Path) -> None:
@@ -214,9 +231,9 @@ class _Download:
     (RFC 9110, sections 13.1.5 and 14.2); whatever else it answers, the download begins anew.
     """
 
-    def __init__(self, part: Path, progress: Progress, say: Say) -> None:
+    def __init__(self, part: Path, login: Login | None, progress: Progress, say: Say) -> None:
         self.part, self.notes = part, part.with_name(f"{part.name}.json")
-        self._progress, self._say = progress, say
+        self._login, self._progress, self._say = login, progress, say
 
     def __call__(self, url: str, output_file: str, pooch: object) -> None:
         have, total, validator = self._kept(url)
@@ -238,13 +255,13 @@ class _Download:
     def _ask(self, url: str, have: int, total: int, validator: str) -> tuple["Response", int, int]:
         """The server's answer, the place at which its bytes begin, and the size of the whole file, 0 if unknown."""
         asked = {"Range": f"bytes={have}-", "If-Range": validator} if have else {}
-        response = _get(url, asked)
-        if response.headers.get("Content-Range") == f"bytes {have}-{total - 1}/{total}" and response.status_code == 206:
+        response = _get(url, asked, self._login)
+        if _goes_on(response, f"bytes {have}-{total - 1}/{total}", validator):
             self._say(f"going on with {url} at {have / 1e6:.1f} of {total / 1e6:.1f} MB")
             return response, have, total
         if response.status_code in (206, 416):  # another part than asked for, or none
             response.close()
-            response = _get(url, {})
+            response = _get(url, {}, self._login)
         if response.status_code != 200:
             response.close()
             raise DataError(
@@ -277,11 +294,20 @@ class _Download:
             raise _interrupted(url, f"{done} of {total} bytes came")
 
 
-def _get(url: str, headers: dict[str, str]) -> "Response":
+def _get(url: str, headers: dict[str, str], login: Login | None) -> "Response":
     import requests
 
+    headers = {"Accept-Encoding": "identity", **headers}
+    auth = requests.auth.HTTPBasicAuth(*(word.encode() for word in login)) if login else None
     with _network(url):
-        return requests.get(url, headers={"Accept-Encoding": "identity", **headers}, stream=True, timeout=_TIMEOUT)
+        return requests.get(url, headers=headers, auth=auth, stream=True, timeout=_TIMEOUT)
+
+
+def _goes_on(response: "Response", asked: str, validator: str) -> bool:
+    """Whether this is the part `asked` for, of the file that `validator` tells: some servers and caches give the range
+    of whatever they have now."""
+    told = response.headers.get("ETag" if validator.startswith('"') else "Last-Modified", validator)
+    return response.status_code == 206 and response.headers.get("Content-Range") == asked and told == validator
 
 
 def _chunks(url: str, response: "Response") -> Iterator[bytes]:
@@ -297,7 +323,7 @@ def _network(url: str) -> Iterator[None]:
 
     try:
         yield
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:  # the last of a redirection
         raise _interrupted(url, _reason(error)) from None
 
 
@@ -337,6 +363,7 @@ def _recorded(registry: Path) -> dict[str, dict[str, Any]]:
         for entry in entries.values():
             if not all(isinstance(entry[key], str) for key in ("sha256", "url", "date")):
                 raise ValueError
+            entry["url"] = _LOGIN.sub("//", entry["url"])  # older versions wrote it down
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
