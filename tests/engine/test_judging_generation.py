@@ -135,7 +135,12 @@ def test_without_an_installed_network_a_run_is_told_once_that_it_is_not_scored(
     watched, reported = (opened(root, split, say=said.append) for split in (WATCH, REPORT))
     assert watched.rows(CPU) == [] and watched.scored == {} and watched.preferred is None
     assert said == [f"not scored: {no_inception}"]
-    assert reported.protocol()[-1] == f"nothing was scored: {no_inception}"
+    assert reported.protocol()[-1] == f"no scores: {no_inception}"
+
+
+def test_a_recipe_without_metrics_is_told_what_would_score_it(tmp_path: Path) -> None:
+    judge = opened(write_images(tmp_path / "set", {"train": 5}), metrics=())
+    assert judge.protocol()[1:] == ["no scores: the recipe asks for none, --evaluation.metrics FID would"]
 
 
 def test_the_network_is_asked_for_before_images_are_read(tmp_path: Path) -> None:

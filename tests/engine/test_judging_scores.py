@@ -105,6 +105,16 @@ def test_unpaired_splits_have_distances_with_the_numbers_of_both_sets(tmp_path: 
     assert judge.preferred == "AtoB/FID"
 
 
+@pytest.mark.parametrize(("metrics", "scored"), [(("paired",), False), (("paired", "FID"), True)])
+def test_a_protocol_says_that_all_are_scored_only_where_some_are(
+    tmp_path: Path, inception: str, metrics: tuple[str, ...], scored: bool
+) -> None:
+    root = write_zebras(tmp_path / "zebras", {"trainA": 2, "trainB": 2, "testA": 3, "testB": 5})
+    told = "\n".join(judge_of(asked("cyclegan", root, *metrics, inception=inception), echo).protocol())
+    assert ("all of them scored" in told) is scored
+    assert ("no scores: the split has no pairs" in told) is not scored
+
+
 def test_mean_target_has_no_distance_but_paired_scores(pairs: Path, inception: str) -> None:
     rows = judge_of(asked("pix2pix", pairs, "paired", "FID", inception=inception), echo).rows(CPU)
     assert [set(row) - {"direction", "method"} for row in rows] == [

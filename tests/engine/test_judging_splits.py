@@ -56,5 +56,5 @@ def test_that_training_images_are_scored_is_said_once_a_run_and_stands_in_the_pr
     said: list[str] = []
     for asked in (WATCH, REPORT):
         split_to_score(asked, recipe(), ("train",), said.append)
-    assert said == ["set: no val or test split here, so the training images themselves are scored"]
+    assert said == ["set: no val or test split here, so the training images take its place"]
     assert told("train") == "split train, which it was trained on" and told("val") == "split val"

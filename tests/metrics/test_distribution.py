@@ -1,5 +1,6 @@
 """Distances between sets, against independent computations."""
 
+import functools
 import itertools
 import math
 
@@ -102,7 +103,7 @@ def test_kernel_distance_is_the_sum_over_pairs() -> None:
     between = [kernel(a, b) for a in x for b in y]
     mean, std = kernel_distance(torch.from_numpy(x), torch.from_numpy(y), subsets=3)
     assert mean == pytest.approx(sum(within) / 72 - 2 * np.mean(between), rel=1e-9)
-    assert std == pytest.approx(0, abs=1e-9 * abs(mean))  # each subset is the whole
+    assert math.isnan(std)  # each subset is the whole
 
 
 def test_kernel_distance_is_torchmetrics() -> None:
@@ -183,6 +184,16 @@ def test_wanted_scores_and_no_others() -> None:
     assert distribution_scores(real, fake, ("KID", "recall")) == {k: found[k] for k in ("KID", "KID std", "recall")}
     assert found["FID"] == pytest.approx(frechet_distance(*moments(points(40)), *moments(points(30, seed=1))), rel=1e-9)
     assert (found["precision"], found["recall"]) == precision_recall(points(40), points(30, seed=1))
+
+
+def test_where_every_subset_is_the_whole_there_is_no_deviation_and_the_protocol_says_why() -> None:
+    told = functools.partial(protocol, real="", fake="", preparation="", features="", checkpoint="", wanted=("KID",))
+    same = [gathered(points(30, seed=seed)) for seed in range(2)]
+    assert distribution_scores(*same, ("KID",)).keys() == {"KID"}
+    assert "all 30 of each set at once; a subset of up to 1000 is the whole, so there is no std" in told(
+        n_real=30, n_fake=30, kept=30
+    )
+    assert "mean and std over 100 subsets of 30" in told(n_real=40, n_fake=30, kept=30)
 
 
 @pytest.mark.parametrize("name", DISTRIBUTION)

@@ -11,7 +11,7 @@ from gesso.metrics.paired import resized
 
 GAP = 4
 GREY = 80
-"""Between the images of a sheet: it glares on no page, light or dark, and is not the grey that young generators make."""
+"""Between the images of a sheet: glares on no page, light or dark, and is not the grey that young generators make."""
 
 
 def to_uint8(image: Tensor) -> np.ndarray:

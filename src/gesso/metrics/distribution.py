@@ -45,14 +45,18 @@ DISTRIBUTION: dict[str, Score] = {
 def distribution_scores(
     real: Gathered, fake: Gathered, wanted: Collection[str] = ("FID",), seed: int = 0
 ) -> dict[str, float]:
-    """The `wanted` of `DISTRIBUTION`; KID brings "KID std", its spread over subsets. DataError: too few images."""
+    """The `wanted` of `DISTRIBUTION`; KID brings "KID std", its spread over subsets, where these can differ.
+
+    DataError where there are too few images.
+    """
     _enough(min(real.count, fake.count), max(DISTRIBUTION[name].fewest for name in wanted), " and ".join(wanted))
     assert min(real.keep, fake.keep) or not any(DISTRIBUTION[name].from_features for name in wanted)
     found: dict[str, float] = {}
     if "FID" in wanted:
         found["FID"] = frechet_distance(real.mean, real.covariance, fake.mean, fake.covariance)
     if "KID" in wanted:
-        found["KID"], found["KID std"] = kernel_distance(real.kept, fake.kept, seed=seed)
+        found["KID"], std = kernel_distance(real.kept, fake.kept, seed=seed)
+        found |= {} if math.isnan(std) else {"KID std": std}
     if {"precision", "recall"} & set(wanted):
         found["precision"], found["recall"] = precision_recall(real.kept, fake.kept)
     if {"density", "coverage"} & set(wanted):
@@ -81,10 +85,13 @@ def kernel_distance(
 ) -> tuple[float, float]:
     """Mean and standard deviation over random subsets of the unbiased MMD² (Bińkowski et al. 2018).
 
-    The kernel is (xᵀy / D + 1)³. Subsets are no larger than the smaller set. It can come out below 0.
+    The kernel is (xᵀy / D + 1)³. Subsets are no larger than the smaller set. The mean can come out below 0; the
+    deviation is NaN where each subset would be the whole of both sets, which are then compared once.
     """
     _enough(min(len(real), len(fake)), 2, "KID")
     size = min(subset_size, len(real), len(fake))
+    if whole := size == len(real) == len(fake):
+        subsets = 1
     random = torch.Generator().manual_seed(seed)
     values = []
     for _ in range(subsets):
@@ -94,7 +101,7 @@ def kernel_distance(
         within = (xx.sum() - xx.trace() + yy.sum() - yy.trace()) / (size * (size - 1))
         values.append(within - 2 * xy.mean())
     found = torch.stack(values)
-    return found.mean().item(), found.std(correction=0).item()
+    return found.mean().item(), math.nan if whole else found.std(correction=0).item()
 
 
 def precision_recall(real: Tensor, fake: Tensor, k: int = NEIGHBOURS_PR) -> tuple[float, float]:
@@ -155,7 +162,10 @@ def protocol(
         )
     if "KID" in wanted:
         size = min(SUBSET_SIZE, kept)
-        lines.append(f"KID (lower is better), degree 3: mean and std over {SUBSETS} subsets of {size}, seed {seed}")
+        over = f"mean and std over {SUBSETS} subsets of {size}, seed {seed}"
+        if size == n_real == n_fake:
+            over = f"all {size} of each set at once; a subset of up to {SUBSET_SIZE} is the whole, so there is no std"
+        lines.append(f"KID (lower is better), degree 3: {over}")
     neighbours = {
         "precision": NEIGHBOURS_PR,
         "recall": NEIGHBOURS_PR,

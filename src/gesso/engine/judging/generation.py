@@ -24,7 +24,7 @@ from gesso.engine.judging.measures import CPU, Loaded, enough_images, kept
 from gesso.engine.judging.shard import WHOLE, Shard
 from gesso.engine.judging.splits import WATCH, split_to_score, told
 from gesso.engine.sheets import grid, spread, to_uint8
-from gesso.errors import UsageError
+from gesso.errors import UsageError, flag
 from gesso.metrics.distribution import DISTRIBUTION, distribution_scores, protocol
 from gesso.metrics.features import Features, find_inception, load_inception
 from gesso.metrics.features_gathered import Gathered, gather, statistics_of
@@ -182,8 +182,8 @@ class GenerationJudge(Judge):
     def protocol(self) -> list[str]:
         data, source = self.model.recipe.data, self._store.source
         if not self._features:
-            reason = f": {self._unscored}" if self._unscored else ""
-            return [f"data: {source.name}, {told(source.split)}", f"nothing was scored{reason}"]
+            reason = self._unscored or f"the recipe asks for none, {flag('evaluation.metrics')} FID would"
+            return [f"data: {source.name}, {told(source.split)}", f"no scores: {reason}"]
         if data.preprocess == "shift_and_crop":
             prepared = f"the middle {data.crop} px, to {data.image_size} px (antialiased)"
         else:

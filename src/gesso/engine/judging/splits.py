@@ -26,7 +26,7 @@ def split_to_score(
 
     asked     a name, WATCH (what the recipe's evaluation names, else the first of `watch` that is there) or REPORT (the
               first of `report`)
-    training  is scored itself where neither is there; `say` hears it, once a run
+    training  takes their place where neither is there; `say` hears it, once a run
     required  refuse that
 
     DataError where a split that was asked for by its name is not there, or nothing else than `training` is wanted.
@@ -42,7 +42,7 @@ def split_to_score(
     if required or named not in (WATCH, REPORT) or (there and training not in there):
         raise DataError(f"{missing}; there is {', '.join(there) or 'none'}")
     if asked == WATCH:
-        say(f"{missing}, so the training images themselves are scored")
+        say(f"{missing}, so the training images take its place")
     return training
 
 

@@ -151,12 +151,13 @@ class TranslationJudge(Judge):
     def protocol(self) -> list[str]:
         source, data = self.store.source, self.model.recipe.data
         counts = ", ".join(f"{n} {role}" for role, n in sorted(source.counts.items()))
+        scored = ", all of them scored" if any(self._measures.values()) else ""
         mode = {
             "eval": "eval mode (no dropout, running statistics)",
             "train": "train mode (dropout and batch statistics on, one image a batch, as the paper tests)",
         }[self.model.mode]
         lines = [
-            f"data: {source.name}, {told(source.split)}, {counts} images, all of them scored",
+            f"data: {source.name}, {told(source.split)}, {counts} images{scored}",
             f"preparation: {_prepared(data)}, no mirroring",
             f"network: {mode}",
             *self._measured(),
@@ -178,7 +179,7 @@ class TranslationJudge(Judge):
                 for line in measure.protocol:
                     by_line.setdefault(line, []).append(direction)
         if not by_line:
-            return [f"nothing was scored: the split has no pairs; FID needs none: {flag('evaluation.metrics')} FID"]
+            return [f"no scores: the split has no pairs; FID needs none: {flag('evaluation.metrics')} FID"]
         everywhere = len(self._measures)
         return [line if len(d) == everywhere else f"{', '.join(d)}: {line}" for line, d in by_line.items()]
 
