@@ -333,6 +333,14 @@ def test_difference_of_a_nan_is_placed() -> None:
     assert "at [] (2 and 3)" in difference_of(torch.tensor(2.0), torch.tensor(3.0), 0.1)
 
 
+def test_both_parts_of_complex_numbers_are_compared() -> None:
+    a, b = torch.tensor([3 + 4j, 1 + 2j]), torch.tensor([3 + 4j, 1 + 2.5j])
+    assert difference_of(a, a.to(torch.complex128), 0.0) == ""
+    assert "largest 0.5 at [1, 1] (2 and 2.5)" in difference_of(a, b, 0.05)
+    assert difference_of(a, b, 0.1) == ""  # 0.5 of sqrt(9 + 16 + 1 + 4)
+    assert "at [0, 1] (4 and 0)" in difference_of(a, a.real, 0.1)
+
+
 def test_steps_of_one_side_alone_are_named(tmp_path: Path) -> None:
     one = train(ready(densenet()), tmp_path / "one", Dumping((0, 1), ("classifier",)))
     other = train(ready(densenet()), tmp_path / "other", Dumping((1, 2), ("classifier",)))
