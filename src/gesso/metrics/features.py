@@ -62,8 +62,10 @@ class Inception:
             tried = self(torch.zeros(1, 3, SIDE, SIDE))
         except (RuntimeError, AttributeError) as error:
             raise UsageError(problem) from error
-        if tried.ndim != 2 or len(tried) != 1:
+        if tried.ndim != 2 or len(tried) != 1 or not tried.numel():
             raise UsageError(problem)
+        if not tried.isfinite().all():
+            raise UsageError(f"{flag(INCEPTION_FIELD)} {path}: its features of a grey image are not finite numbers")
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:

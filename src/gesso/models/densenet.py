@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gesso.errors import UsageError
 from gesso.models.base import Batch, Loss, Networks, remember_rates
 from gesso.models.classification import Classifier
 from gesso.models.mixing import cutmix, mixup
@@ -44,6 +45,16 @@ class DenseNet(Classifier):
             norm_eps=config.norm_eps,
             memory_efficient=config.memory_efficient,
         )
+        if data.image_size < network.minimum:
+            raise UsageError(
+                f"--data.image-size {data.image_size}: with --network.blocks {' '.join(map(str, config.blocks))} an "
+                f"image needs {network.minimum} pixels a side; name larger images or fewer blocks"
+            )
+        if recipe.batch_size == recipe.accumulate and data.image_size < network.least(2):
+            raise UsageError(
+                f"--batch-size {recipe.batch_size}: images of {data.image_size} px, one at a time, leave the last "
+                f"block one pixel, of which batch norm cannot tell a deviation; raise it, or use {network.least(2)} px"
+            )
         super().__init__(recipe, {"net": network})
 
     def initialize_network(self, name: str, network: nn.Module, rng: torch.Generator) -> None:

@@ -201,7 +201,11 @@ class DenseNet(nn.Module):
     @property
     def minimum(self) -> int:
         """Smallest height and width in pixels: one pixel is left for the last block. 29 for the ImageNet four."""
-        last = int(2**self._halvings)
+        return self.least(1)
+
+    def least(self, left: int) -> int:
+        """Smallest side of an image, in pixels, of which `left` are left for the last block."""
+        last = int(left * 2**self._halvings)
         return 4 * last - 3 if self._stem == "imagenet" else last  # both halvings of that stem round up
 
     def forward(self, images: Tensor) -> Tensor:

@@ -30,10 +30,14 @@ def macs(network: nn.Module, *inputs: Tensor) -> int:
     state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     stand_ins = {name: tensor.detach().to("meta") for name, tensor in state.items()}
     hooks = [module.register_forward_hook(count) for module in network.modules()]
+    training = [module for module in network.modules() if module.training]
+    network.eval()  # batch norm refuses one image of one pixel in train mode
     try:
         with torch.no_grad():
             torch.func.functional_call(network, stand_ins, tuple(tensor.to("meta") for tensor in inputs))
     finally:
         for hook in hooks:
             hook.remove()
+        for module in training:
+            module.training = True
     return total

@@ -90,7 +90,13 @@ class DCGANRecipe(GenerationRecipe):
                 "--loss.r1": self.loss.r1,
             }
         )
-        share({"--optimizer.beta1": optimizer.beta1, "--optimizer.beta2": optimizer.beta2})
+        share(
+            {
+                "--networks.slope": networks.slope,
+                "--optimizer.beta1": optimizer.beta1,
+                "--optimizer.beta2": optimizer.beta2,
+            }
+        )
         if self.loss.r1 and self.compile == "on":
             raise UsageError("--compile on: the R1 penalty needs second derivatives, which compiled networks lack")
         if self.loss.r1 and self.precision == "fp16":

@@ -7,6 +7,9 @@ from gesso.errors import UsageError
 from gesso.recipe.classification import ClassificationRecipe
 from gesso.recipe.common import not_negative, positive, share
 
+LEAST_ALPHA = 1e-3
+"""Of mixup and CutMix: their Beta(α, α) cannot be drawn in floating point much below, nor above its inverse."""
+
 
 @dataclass(frozen=True)
 class DenseNetwork:
@@ -139,10 +142,13 @@ class DenseNetRecipe(ClassificationRecipe):
                 "--network.bottleneck": network.bottleneck,
                 "--optimizer.weight-decay": optimizer.weight_decay,
                 "--optimizer.clip-norm": optimizer.clip_norm,
-                "--loss.mixup": loss.mixup,
-                "--loss.cutmix": loss.cutmix,
             }
         )
+        for flag, alpha in {"--loss.mixup": loss.mixup, "--loss.cutmix": loss.cutmix}.items():
+            if not (alpha == 0 or LEAST_ALPHA <= alpha <= 1 / LEAST_ALPHA):
+                raise UsageError(
+                    f"{flag} {alpha:g}: must be 0, which is off, or lie in [{LEAST_ALPHA:g}, {1 / LEAST_ALPHA:g}]"
+                )
         share(
             {
                 "--network.dropout": network.dropout,
@@ -156,4 +162,13 @@ class DenseNetRecipe(ClassificationRecipe):
             raise UsageError("--network.blocks: name at least one dense layer for each block")
         if network.compression > 1:
             raise UsageError(f"--network.compression {network.compression:g}: must be at most 1")
+        width = network.initial
+        for layers in network.blocks[:-1]:
+            before = width + layers * network.growth
+            width = int(before * network.compression)
+            if not width:
+                raise UsageError(
+                    f"--network.compression {network.compression:g}: a transition keeps none of {before} feature maps; "
+                    "raise it or --network.growth"
+                )
         return super().checked()

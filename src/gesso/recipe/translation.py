@@ -190,6 +190,7 @@ class TranslationRecipe(Recipe):
             {
                 "--generator.dropout": generator.dropout,
                 "--generator.slope": generator.slope,
+                "--discriminator.slope": discriminator.slope,
                 "--optimizer.beta1": adam.beta1,
                 "--optimizer.beta2": adam.beta2,
             }
