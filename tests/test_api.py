@@ -17,9 +17,15 @@ def test_importing_gesso_imports_no_torch() -> None:
 
 def test_recipe_trains_scores_and_translates(pairs: Path, tmp_path: Path) -> None:
     run = gesso.train(toy("pix2pix", pairs, epochs=0.25), runs=tmp_path, name="run")
-    assert any("gesso" in line for line in gesso.evaluate(run.path, device="cpu", precision="fp32"))
-    done = gesso.translate(run=run.path, inputs=pairs / "test", out=tmp_path / "out", device="cpu", precision="fp32")
+    scores = gesso.evaluate(str(run.path), device="cpu", precision="fp32")
+    assert scores["rows"] == run.rows
+    words = {"run": str(run.path), "inputs": str(pairs / "test"), "out": str(tmp_path / "out")}
+    done = gesso.translate(**words, device="cpu", precision="fp32")
     assert done.written == 4 and not done.bad
+
+
+def test_completion_knows_the_names() -> None:
+    assert {"train", "evaluate", "RECIPES"} <= set(dir(gesso))
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

@@ -115,8 +115,8 @@ def test_work_is_submitted_after_each_backward_pass_and_each_step(training: tupl
 def test_a_run_is_scored(asked: Asked, pairs: Path, tmp_path: Path) -> None:
     run = trained("pix2pix", pairs, tmp_path)
     asked.clear()
-    table = score_run(run.path, device="fake:0")
-    assert any("L1" in line for line in table)
+    scores = score_run(run.path, device="fake:0")
+    assert "L1" in scores["rows"][0]
     assert ("select", "cpu:0") in asked
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from conftest import SHRUNK, toy
 from gesso.data.layouts import readers
 from gesso.engine.feeding import FEEDS
+from gesso.engine.finish import table
 from gesso.engine.judging import JUDGES
 from gesso.engine.score import score_run
 from gesso.engine.track import LINES
@@ -89,7 +90,7 @@ def test_a_new_translator_trains_scores_and_translates(pairs: Path, tmp_path: Pa
     ours = next(row for row in run.rows if row["method"] == "gesso")
     copied = next(row for row in run.rows if row["method"] == "input copied")
     assert ours["L1"] < copied["L1"]
-    assert any(line.startswith("AtoB") for line in score_run(run.path, device="cpu", precision="fp32"))
+    assert any(line.startswith("AtoB") for line in table(score_run(run.path, device="cpu", precision="fp32")))
     done = translate_folder(
         run=run.path, inputs=pairs / "test", out=tmp_path / "out", device="cpu", precision="fp32", direction="AtoB"
     )

@@ -4,7 +4,7 @@
 
     recipe = gesso.RECIPES["pix2pix-demo"]()
     run = gesso.train(recipe)
-    gesso.translate(run=run.path, inputs=Path("labels"), out=Path("photos"))
+    gesso.translate(run=run.path, inputs="labels", out="photos")
 
 The names are looked up when they are first used, so that importing gesso does not import torch.
 """
@@ -31,6 +31,10 @@ _WHERE = {
 }
 
 __all__ = ["RECIPES", "__version__", "classify", "evaluate", "publish", "resume", "sample", "train", "translate"]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

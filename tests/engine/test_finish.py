@@ -101,7 +101,7 @@ def test_a_run_that_is_not_to_be_scored_is_not(both: Path, scored: list[str], tm
     assert not (run.path / "metrics.json").exists()
     assert "metric" not in {record["kind"] for record in read_log(run.path / "log.jsonl")}
     assert list((run.path / "samples" / "slider").iterdir())
-    assert "val" in "\n".join(score_run(run.path, device="cpu"))
+    assert score_run(run.path, device="cpu")["split"] == "val"
 
 
 def test_a_score_that_chooses_the_best_needs_a_split(both: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from judged import Means, Squares, saved, saved_segmenter, write_streets
 
 from conftest import toy, write_pairs
+from gesso.engine.finish import table
 from gesso.engine.score import evaluated_by, score_run
 from gesso.engine.train import train
 from gesso.errors import UsageError
@@ -24,7 +25,7 @@ def streets_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_all_scores_in_one_table_and_the_runs_own_ones_stay(streets_run: Path, tmp_path: Path) -> None:
     before = (streets_run / "metrics.json").read_bytes()
-    lines = score_run(
+    scores = score_run(
         streets_run,
         device="cpu",
         precision="fp32",
@@ -34,6 +35,7 @@ def test_all_scores_in_one_table_and_the_runs_own_ones_stay(streets_run: Path, t
         segmenter=saved_segmenter(tmp_path / "segmenter.pt"),
         classes=20,
     )
+    lines = table(scores)
     names = "direction method L1 PSNR SSIM FID LPIPS pixel_accuracy class_accuracy class_IoU"
     assert " ".join(lines[0].split()) == names
     assert [line.split()[0] for line in lines[1:7]] == ["AtoB"] * 3 + ["BtoA"] * 3
@@ -121,8 +123,7 @@ def test_a_classifier_is_scored_at_another_shorter_side_without_losing_its_own_s
 ) -> None:
     run = train(toy("densenet-demo", classes, epochs=1), runs=tmp_path, name="run").path
     before = (run / "metrics.json").read_bytes()
-    lines = score_run(run, device="cpu", precision="fp32", resize=40)
-    assert any("shorter side to 40 px" in line for line in lines)
+    assert "shorter side to 40 px" in score_run(run, device="cpu", precision="fp32", resize=40)["protocol"]
     assert (run / "metrics.json").read_bytes() == before
     with pytest.raises(UsageError, match="--resize 16: smaller than"):
         score_run(run, device="cpu", precision="fp32", resize=16)

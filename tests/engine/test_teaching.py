@@ -13,6 +13,7 @@ from commands import Gesso, refused
 from conftest import toy, write_teacher
 from gesso.engine import checkpoint, teaching
 from gesso.engine import train as loop
+from gesso.engine.finish import table
 from gesso.engine.runs import read_recipe
 from gesso.engine.score import score_run
 from gesso.engine.teaching import FOLDER, adopted
@@ -226,7 +227,7 @@ def test_a_finished_student_has_its_table_in_metrics_report_and_evaluation(
     page = (run / "index.html").read_text()
     assert "Side by side" in page and "times fewer parameters" in page
     (run / "metrics.json").unlink()
-    text = "\n".join(score_run(run, device="cpu"))
+    text = "\n".join(table(score_run(run, device="cpu")))
     assert "student from scratch" in text and "student distilled against teacher" in text
     assert json.loads((run / "metrics.json").read_text())["models"]["rows"][2]["scores"] == rows[2]["scores"]
 

@@ -162,9 +162,10 @@ def evaluate(arguments: Sequence[str]) -> int:
     devices = values.pop("devices")
     if starts(devices, 0, values["device"]):
         return launch(["evaluate", *arguments], devices, 0)
+    from gesso.engine.finish import table
     from gesso.engine.score import score_run
 
-    for line in score_run(**values):
+    for line in table(score_run(**values)):
         if place(os.environ).main:
             print(line)
     return 0

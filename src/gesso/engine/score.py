@@ -7,7 +7,7 @@ from typing import Any
 
 from gesso.devices import choose_device, choose_precision, facts
 from gesso.engine.comparing import beside_teacher
-from gesso.engine.finish import score, table, write_metrics
+from gesso.engine.finish import score, write_metrics
 from gesso.engine.judging import REPORT, open_judge
 from gesso.engine.judging.shard import shard_of
 from gesso.engine.launch import ready_model
@@ -30,7 +30,7 @@ SPELT |= {"data.resize": "resize", "data.root": "data-root", "data.max_pixels": 
 
 @spelling(SPELT)
 def score_run(
-    run: Path,
+    run: Path | str,
     checkpoint: str = "best",
     split: str = "auto",
     data_root: str = "",
@@ -47,18 +47,19 @@ def score_run(
     labels: str = "",
     images: int = 0,
     resize: int = 0,
-) -> list[str]:
-    """The table of a run as lines of text.
+) -> dict[str, Any]:
+    """The scores of a run, as its metrics.json has them: "rows" is the table, a dict for each direction and method,
+    "split" what was scored, "protocol" how, in lines. `engine.finish.table` makes text of it.
 
     The run's own score (best checkpoint, held-out split, the recipe's data, mode and scores) also goes to metrics.json
     and the report; any other is only shown. The last seven, where they are not empty, are in place of the fields of
     those names in the recipe's evaluation. resize: of a classifier, the shorter side before the centre crop. Where a
-    launcher started several processes, each scores its share and all of them return the whole table.
+    launcher started several processes, each scores its share and all of them return all.
     """
     given = dict(zip(FLAGS, (metrics, inception, lpips, segmenter, classes, labels, images), strict=True))
     with joined(choose_device(device).value.type) as world:
         with world.main_first():
-            run = at_hand(run)
+            run = at_hand(Path(run))
             found = find_checkpoint(run, checkpoint)
             recipe = read_recipe(run)
             if batch_size < 0:
@@ -83,7 +84,7 @@ def score_run(
         if own and world.main:
             write_metrics(run, scored)
             write_report(run)
-        return table(scored)
+        return scored
 
 
 def _arithmetic_of(run: Path, device: str) -> Precision:

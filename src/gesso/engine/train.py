@@ -92,13 +92,13 @@ def train(recipe: Recipe, *, runs: Path | str = "runs", name: str = "", overwrit
         return Run(run, finished, rows)
 
 
-def resume(run: Path, *, epochs: float | None = None, data_root: str = "") -> Run:
+def resume(run: Path | str, *, epochs: float | None = None, data_root: str = "") -> Run:
     """Go on with the run at `run`, to `epochs` instead of its recipe's, if given.
 
     data_root: where the run's data set is now, if it was moved; its images are taken to be the same. Both are written
     into the run's recipe.
     """
-    run = run.resolve()  # `.` has a name too
+    run = Path(run).resolve()  # `.` has a name too
     refuse_checkpoint(run)  # before its data set is looked for, which a published one has not
     recipe = read_recipe(run)
     with joined(choose_device(recipe.device).value.type) as world:

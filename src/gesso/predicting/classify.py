@@ -34,8 +34,8 @@ READERS = min(8, os.cpu_count() or 1)
 
 def classify_folder(
     *,
-    run: Path,
-    inputs: Path,
+    run: Path | str,
+    inputs: Path | str,
     top: int = 5,
     batch_size: int = 32,
     checkpoint: str = "best",
@@ -53,7 +53,7 @@ def classify_folder(
     for flag, value in (("--top", top), ("--batch-size", batch_size), ("--max-pixels", max_pixels)):
         if value < 1:
             raise UsageError(f"{flag} {value}: must be 1 or more")
-    run = at_hand(run)
+    run, inputs = at_hand(Path(run)), Path(inputs)
     found = find_checkpoint(run, checkpoint)
     recipe = read_recipe(run)
     if not isinstance(recipe, ClassificationRecipe):

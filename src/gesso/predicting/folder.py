@@ -71,9 +71,9 @@ class Loaded:
 
 def translate_folder(
     *,
-    run: Path,
-    inputs: Path,
-    out: Path,
+    run: Path | str,
+    inputs: Path | str,
+    out: Path | str,
     direction: Direction | None = None,
     checkpoint: str = "best",
     suffix: str = "png",
@@ -103,7 +103,7 @@ def translate_folder(
         raise UsageError(f"--tile {tile}: must be 0 or more")
     if tile and resize:
         raise UsageError(f"--tile {tile} with --resize {resize}: give one of them")
-    run = at_hand(run)
+    run, inputs, out = at_hand(Path(run)), Path(inputs), Path(out)
     found = find_checkpoint(run, checkpoint)
     recipe = read_recipe(run)
     if not isinstance(recipe, TranslationRecipe):

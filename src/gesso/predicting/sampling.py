@@ -81,8 +81,8 @@ class Task:
 
 def sample_run(
     *,
-    run: Path,
-    out: Path,
+    run: Path | str,
+    out: Path | str,
     count: int = 0,
     kind: str = "grid",
     seed: int = 0,
@@ -111,7 +111,7 @@ def sample_run(
     for flag, value, least in (("count", count, 1), ("frames", frames, 1), ("seed", seed, 0), ("columns", columns, 0)):
         if value < least:
             raise UsageError(f"--{flag} {value}: must be {least} or more")
-    run = at_hand(run)
+    run, out = at_hand(Path(run)), Path(out)
     found = find_checkpoint(run, checkpoint)
     recipe = read_recipe(run)
     if not isinstance(recipe, GenerationRecipe):

@@ -27,7 +27,12 @@ class Published:
     warnings: list[str]
 
 
-def publish(run: Path, to: str, asked: Asked, *, public: bool = False, replace: bool = False) -> Published:
+ASKED = Asked()
+
+
+def publish(
+    run: Path | str, to: str, asked: Asked = ASKED, *, public: bool = False, replace: bool = False
+) -> Published:
     """Publish the model at `run`, a run or a checkpoint, in the folder `to` or as hub:OWNER/NAME[@BRANCH].
 
     One that is published already is taken as it lies there, with the card as it was edited. All of it appears, or
@@ -41,7 +46,7 @@ def publish(run: Path, to: str, asked: Asked, *, public: bool = False, replace: 
         raise UsageError(f"--public: {to} is a folder, seen by whom its permissions say; leave it out")
     if name is None:
         check(Path(to), replace=replace)  # before the work, which may be long
-    files, warnings = _files(run, to, asked)
+    files, warnings = _files(Path(run), to, asked)
     if name:
         return Published(push(name, files, public=public, message="Publish with gesso"), warnings)
     put(Path(to), files, replace=replace)
@@ -52,7 +57,7 @@ def _files(run: Path, to: str, asked: Asked) -> tuple[dict[str, bytes], list[str
     """All that is published, by name, and what is to be said of it."""
     run = at_hand(run)
     if found := published(run):
-        if asked != Asked():
+        if asked != ASKED:
             raise UsageError(f"{run}: published already, so it goes as it is; edit its {CARD}, or publish its run anew")
         return files_of(found), []
     subject = load_subject(run, asked)
