@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 import gesso
 from gesso.errors import TERMINATED, GessoError, UsageError, exit_code, out_of_memory, perhaps
+from gesso.files import shown
 from gesso.launched import tells
 from gesso.predicting import alone
 
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # tyro has shown a command's help
         return int(stop.code or 0)
     except GessoError as error:
-        print(f"gesso: {error}", file=sys.stderr)
+        print(f"gesso: {shown(str(error))}", file=sys.stderr)
         return exit_code(error)
     except KeyboardInterrupt as error:
         if tells():

@@ -159,6 +159,18 @@ def test_numbers_sort_as_numbers() -> None:
     assert sorted(set(order), key=natural_key) == order
 
 
+def test_numbers_may_have_thousands_of_digits() -> None:
+    order = ["9.jpg", f"{'1' * 5000}.jpg", f"{'2' * 5000}.jpg", f"1{'0' * 5000}.jpg"]
+    assert sorted(order[::-1], key=natural_key) == order
+
+
+@given(st.integers(0, 2000), st.integers(0, 2000))
+@settings(max_examples=50, deadline=None)
+def test_numbers_with_leading_zeros_sort_as_numbers(a: int, b: int) -> None:
+    if a != b:
+        assert (natural_key(f"{a:05}") < natural_key(f"{b}")) == (a < b)
+
+
 @given(st.text(max_size=6), st.text(max_size=6))
 @settings(max_examples=50, deadline=None)
 def test_any_two_names_have_one_order(a: str, b: str) -> None:

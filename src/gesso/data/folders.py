@@ -188,8 +188,14 @@ def list_files(folder: Path) -> list[Path]:
 
 def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
     """Sorts 2.jpg before 10.jpg; names that differ only in leading zeros fall back to plain order."""
-    parts = re.findall(r"[0-9]+|[^0-9]+", name)
-    return tuple((0, int(part), "") if part[0] in "0123456789" else (1, 0, part) for part in parts), name
+    return tuple(map(_part_key, re.findall(r"[0-9]+|[^0-9]+", name))), name
+
+
+def _part_key(part: str) -> tuple[int, int, str]:
+    if part[0] not in "0123456789":
+        return 1, 0, part
+    digits = part.lstrip("0")  # Python makes no number of thousands of digits; of two numbers the longer is larger
+    return 0, len(digits), digits
 
 
 def match(a: Iterable[Path], folder_a: Path, b: Iterable[Path], folder_b: Path) -> Matched:

@@ -11,14 +11,23 @@ from functools import lru_cache
 
 import numpy as np
 
+from gesso.errors import UsageError
+
 IntArray = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 # Purposes keep random streams apart that share a seed.
 ORDER, AUGMENT, STEP, WEIGHTS = range(4)
 
 
+def checked_seed(seed: int) -> None:
+    """UsageError unless `seed`, of a command that has --seed, is one that `random` takes."""
+    if not 0 <= seed < 2**64:
+        raise UsageError(f"--seed {seed}: must lie in 0 … 2**64 - 1")
+
+
 def random(seed: int, purpose: int, *counter: int) -> np.random.Generator:
-    """A counter-based generator: the same arguments always give the same numbers. At most 3 counters."""
+    """A counter-based generator: the same arguments always give the same numbers. `seed` in [0, 2**64), at most 3
+    counters."""
     # Philox is keyed with 128 bits; the last counter word counts the draws.
     words = [0, *counter, *[0] * (3 - len(counter))]
     return np.random.Generator(np.random.Philox(key=[seed, purpose], counter=words))

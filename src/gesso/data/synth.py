@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from gesso.data.order import checked_seed
 from gesso.data.prepare.target import Prepared, filling
 from gesso.data.streets import HOURS, RENDERER, SMALLEST, WEATHERS, Street, render
 from gesso.errors import UsageError
@@ -150,8 +151,7 @@ def _filled(
         raise UsageError(f"--count {count}: must lie in 1 … {FIRST['train B']}")
     if not SMALLEST <= size <= LARGEST_STREET:
         raise UsageError(f"--size {size}: must lie in {SMALLEST} … {LARGEST_STREET} pixels")
-    if not 0 <= seed < 2**64:
-        raise UsageError(f"--seed {seed}: must lie in 0 … 2**64 - 1")
+    checked_seed(seed)
     settings = {"synth": kind, "count": count, "size": size, "seed": seed, "renderer": RENDERER}
     with filling(Path(out), settings) as folder:
         yield _Folder(folder, total, progress)

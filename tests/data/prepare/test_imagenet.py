@@ -297,6 +297,7 @@ def test_validation_classes_from_a_text_file(archives: Path, tmp_path: Path, lin
         ("n00001740\n", "classes for 1 images, but there are 6"),
         ("ILSVRC2012_val_00000001 0\n", "no class for ILSVRC2012_val_00000002"),
         ("ILSVRC2012_val_00000001 7\n", "class 7 of 3"),
+        (f"ILSVRC2012_val_00000001 {'7' * 5000}\n", "line 1: not the name of an image and its class"),
         ("", "classes for 0 images"),
         ("\udcff", "not a text file"),
     ],
@@ -340,7 +341,8 @@ def test_a_tar_of_another_kind_is_refused(archives: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("options", "flag"),
-    [({"per_shard": 0}, "per-shard"), ({"shorter_side": -1}, "shorter-side"), ({"quality": 101}, "quality")],
+    [({"per_shard": 0}, "per-shard"), ({"shorter_side": -1}, "shorter-side"), ({"quality": 101}, "quality")]
+    + [({"seed": seed}, "seed") for seed in (-1, 2**64)],
 )
 def test_senseless_flags_are_named(archives: Path, tmp_path: Path, options: dict[str, object], flag: str) -> None:
     with pytest.raises(UsageError, match=f"--{flag}"):

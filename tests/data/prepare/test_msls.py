@@ -100,6 +100,13 @@ def test_the_table_reads_like_the_origins() -> None:
     ]
 
 
+def test_what_a_city_is_called_neither_breaks_the_table_nor_steers_the_terminal() -> None:
+    done = PreparedCities({"ro\x1b[31mme\n": 1, "oslo": 2}, 0, {"ro\x1b[31mme\n": 1000, "oslo": 1000})
+    assert [len(line) for line in done.table().splitlines()] == [29] * 4
+    assert done.table().replace("\n", "").isprintable()
+    assert str(done) == r"ro\x1b[31mme\n 1, oslo 2"
+
+
 def test_cities_are_chosen_by_name(folder: Path, tmp_path: Path) -> None:
     assert prepare_msls([folder], tmp_path / "out", cities=["miami", "zurich"]).counts == {"miami": 3, "zurich": 5}
     with pytest.raises(UsageError, match=r"--cities paris: not in these sources, which have austin, miami, zurich"):
@@ -143,6 +150,7 @@ def test_links_share_the_files(folder: Path, tmp_path: Path) -> None:
         ({"per_city": -1}, "--per-city"),
         ({"shorter_side": 255}, "--shorter-side 255"),
         ({"link": True, "shorter_side": 300}, "--link"),
+        ({"seed": 2**64}, "--seed 18446744073709551616: must lie in"),
     ],
 )
 def test_senseless_flags_are_named(folder: Path, tmp_path: Path, options: dict[str, float], flag: str) -> None:

@@ -47,6 +47,12 @@ def test_counts_are_met_in_each_class() -> None:
         assert (here.count("val"), here.count("test"), here.count("train")) == (50, 20, 430)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_a_seed_that_no_command_takes_is_named(seed: int) -> None:
+    with pytest.raises(UsageError, match=f"--seed {seed}: must lie in"):
+        divide(NAMES, 0.2, 0.1, seed)
+
+
 def test_another_seed_divides_otherwise() -> None:
     assert divide(NAMES, 0.2, 0.1, 0) != divide(NAMES, 0.2, 0.1, 1)
     assert divide(NAMES, 0.2, 0.1, 0) == divide(NAMES[::-1], 0.2, 0.1, 0)

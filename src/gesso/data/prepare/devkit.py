@@ -52,7 +52,7 @@ def read_truth(path: Path, images: Sequence[str], classes: Sequence[str]) -> Tru
     synsets: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         parts = re.split(r"[\s,]+", line)
-        if len(parts) < 2 or not (_SYNSET.fullmatch(parts[1]) or re.fullmatch("[0-9]+", parts[1])):
+        if len(parts) < 2 or not (_SYNSET.fullmatch(parts[1]) or re.fullmatch("[0-9]{1,9}", parts[1])):
             raise DataError(
                 f"{path}, line {number}: not the name of an image and its class, such as ILSVRC2012_val_00000001 "
                 "n01751748; the ids of the development kit need the whole ILSVRC2012_devkit_t12.tar.gz"

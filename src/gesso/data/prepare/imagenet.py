@@ -17,6 +17,7 @@ from pathlib import Path
 
 from gesso.data.folders import list_images
 from gesso.data.images import SUFFIXES
+from gesso.data.order import checked_seed
 from gesso.data.prepare.devkit import Truth, read_names, read_truth
 from gesso.data.prepare.packing import PARTS, Encoding, Item, pack, plan
 from gesso.data.prepare.target import SETTINGS, Prepared, checked_target, digest, filling, tell_bad
@@ -67,6 +68,7 @@ def prepare_imagenet(
     UsageError for flags, and where an unfinished preparation with other settings stands in the way; DataError where
     something is missing, or images are bad and not `skip_bad`; DiskError where the disk refuses.
     """
+    checked_seed(seed)
     _checked_flags(per_shard, shard_mb, shorter_side, quality, processes)
     out = checked_target(out, sources)
     found = _find(sources)

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from gesso.data.folders import natural_key
 from gesso.data.images import SUFFIXES, resize, write_image
-from gesso.data.order import ORDER, random
+from gesso.data.order import ORDER, checked_seed, random
 from gesso.data.prepare.target import Prepared, checked_target, digest, filling, is_there, over
 from gesso.data.prepare.tree import Tree, open_tree
 from gesso.errors import DataError, UsageError
-from gesso.files import disk_errors, write_atomically
+from gesso.files import disk_errors, shown, write_atomically
 from gesso.progress import Progress, silent
 
 CROP = 256  # pixels; the origin's centre crop
@@ -38,7 +38,7 @@ class PreparedCities(Prepared):
     def table(self) -> str:
         """The origin's table: city, size, images."""
         rows = [("City", "Size", "Imgs")]
-        rows += [(city, _told(self.sizes[city]), f"{count:,}") for city, count in self.counts.items()]
+        rows += [(shown(city), _told(self.sizes[city]), f"{count:,}") for city, count in self.counts.items()]
         rows += [("Total", _told(sum(self.sizes.values())), f"{sum(self.counts.values()):,}")]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join(f"{city:{widths[0]}}  {size:>{widths[1]}}  {count:>{widths[2]}}" for city, size, count in rows)
@@ -74,6 +74,7 @@ def prepare_msls(
     again goes on where a kill ended it. UsageError for flags, DataError where there are no such images, BadImage where
     one that is to be shrunk is damaged, DiskError where the disk refuses.
     """
+    checked_seed(seed)
     if not 0 < fraction <= 1:
         raise UsageError(f"--fraction {fraction:g}: must be more than 0 and at most 1")
     if per_city < 0:

@@ -18,6 +18,7 @@ from typing import Literal
 from gesso.data.decoding import MAX_PIXELS
 from gesso.data.folders import SPLITS, checked_root, list_images
 from gesso.data.images import read_image
+from gesso.data.order import checked_seed
 from gesso.data.prepare.target import Prepared, checked_target, digest, filling, is_there, over, tell_bad
 from gesso.data.prepare.tree import file_size, file_version
 from gesso.errors import BadImage, DataError, UsageError, spelling
@@ -101,6 +102,7 @@ def divide(
     class (from 1); 0 for none. same: names that go where another one goes. By fractions, adding names moves no other;
     by counts, at most as many as were added. UsageError where a split or training would be empty.
     """
+    checked_seed(seed)
     for flag, value in (("val", val), ("test", test)):
         if not 0 <= value < math.inf or (value >= 1 and value != int(value)):
             raise UsageError(f"--{flag} {value:g}: must be a fraction below 1, or a whole number of images")

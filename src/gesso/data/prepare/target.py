@@ -38,7 +38,7 @@ class Prepared:
     left_out: int = 0
 
     def __str__(self) -> str:
-        told = ", ".join(f"{name} {count}" for name, count in self.counts.items())
+        told = ", ".join(f"{shown(name)} {count}" for name, count in self.counts.items())
         return told + (f" ({self.left_out} files left out)" if self.left_out else "")
 
 
