@@ -49,6 +49,10 @@ def test_empty_word_is_not_taken_for_the_working_folder(gesso: Gesso) -> None:
     refused(gesso("data", "check", ""), "an argument is empty, perhaps a shell variable that is not set")
 
 
+def test_name_in_a_message_does_not_steer_the_terminal(gesso: Gesso) -> None:
+    refused(gesso("data", "check", "red\x1b[31m"), r"red\\x1b\[31m: no such folder")
+
+
 def test_empty_value_of_a_flag_is_one(gesso: Gesso, pairs: Path, tmp_path: Path) -> None:
     said = gesso("bench", "converge", "pix2pix-demo", "--data-root", "", "--seeds", 0)
     refused(said, "--seeds 0: must be 1 or more")
