@@ -161,7 +161,7 @@ def test_numbers_sort_as_numbers() -> None:
 
 def test_numbers_may_have_thousands_of_digits() -> None:
     order = ["9.jpg", f"{'1' * 5000}.jpg", f"{'2' * 5000}.jpg", f"1{'0' * 5000}.jpg"]
-    assert sorted(order[::-1], key=natural_key) == order
+    assert sorted(set(order), key=natural_key) == order
 
 
 @given(st.integers(0, 2000), st.integers(0, 2000))

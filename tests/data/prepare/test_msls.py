@@ -102,7 +102,7 @@ def test_the_table_reads_like_the_origins() -> None:
 
 def test_what_a_city_is_called_neither_breaks_the_table_nor_steers_the_terminal() -> None:
     done = PreparedCities({"ro\x1b[31mme\n": 1, "oslo": 2}, 0, {"ro\x1b[31mme\n": 1000, "oslo": 1000})
-    assert [len(line) for line in done.table().splitlines()] == [29] * 4
+    assert [len(line) for line in done.table().splitlines()] == [28] * 4
     assert done.table().replace("\n", "").isprintable()
     assert str(done) == r"ro\x1b[31mme\n 1, oslo 2"
 
