@@ -40,7 +40,7 @@ def test_split_that_is_scored(asked: str, configured: str, there: tuple[str, ...
     [
         ("val", "auto", ("train", "test"), False, "set: no val split here; there is train, test"),
         (WATCH, "test", ("train", "val"), False, "set: no test split here; there is train, val"),
-        (WATCH, "auto", ("train",), True, "set: no val or test split here; there is train"),
+        (WATCH, "auto", ("train",), True, "here; there is train; --data.evaluate-split names another"),
         (WATCH, "auto", ("other",), False, "set: no val or test split here; there is other"),
         ("val", "auto", (), False, "set: no val split here; there is none"),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from conftest import toy
@@ -238,3 +239,12 @@ def test_two_processes_do_not_train_one_run(pairs: Path, tmp_path: Path) -> None
     with pytest.raises(UsageError, match="another process"):
         train(recipe, runs=tmp_path, name="run")
     lock.release()
+
+
+def test_files_that_are_no_pairs_are_doubted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(4):
+        (tmp_path / "set" / "train").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (60 * i, 0, 0)).save(tmp_path / "set" / "train" / f"{i}.png")
+    train(toy("pix2pix", tmp_path / "set", epochs=0.5), runs=tmp_path, name="run")
+    told = "0.png: 32×32 px are taken for A and B side by side, 16×32 px each; images that are no pairs go into A/"
+    assert told in capsys.readouterr().err

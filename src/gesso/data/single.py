@@ -285,10 +285,10 @@ def _class_folders(data: ClassData, split: str) -> ImageFolder:
 
 
 def class_splits(data: ClassData) -> tuple[str, ...]:
-    """The splits that there are, of those that the recipe names and test."""
+    """The splits that there are, of those that the recipe names and the usual three."""
     if data.synthetic:
         return tuple(dict.fromkeys((data.train_split, data.evaluate_split)))
-    named = tuple(dict.fromkeys((data.train_split, data.evaluate_split, "test")))
+    named = tuple(dict.fromkeys((data.train_split, data.evaluate_split, *SPLITS)))
     if data.root == BUILTIN_STREETS:
         return named
     if is_shards(data.root):

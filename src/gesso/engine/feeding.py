@@ -8,9 +8,10 @@ import torch
 
 from gesso.data.batches import Batches
 from gesso.data.fits import class_fit, image_fit
+from gesso.data.images import image_size
 from gesso.data.samples import Samples
 from gesso.data.single import ClassSource, open_classes, open_images
-from gesso.data.sources import ROLE, Source, open_source
+from gesso.data.sources import ROLE, FolderSource, Source, open_source
 from gesso.data.store import Fit, Store, open_store, training_fit
 from gesso.data.stream import Stream
 from gesso.models.base import Model
@@ -19,7 +20,7 @@ from gesso.models.generation import Generator
 from gesso.models.translation import Translator
 from gesso.processes import Place
 from gesso.progress import Bar, Say
-from gesso.recipe import Data, Kind
+from gesso.recipe import Data, Kind, TranslationData
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ def open_feed(model: Model, say: Say) -> Feed:
 def _translation(model: Translator, say: Say) -> Feed:
     recipe, data = model.recipe, model.recipe.data
     store = _opened(open_source(data, "train", not model.aligned), training_fit(data), data, say)
+    _doubt_halves(store.source, data, say)
 
     def stream(device: torch.device, position: int, place: Place) -> Batches:
         return Batches(
@@ -55,6 +57,17 @@ def _translation(model: Translator, say: Say) -> Feed:
         )
 
     return Feed(max(store.source.counts.values()), stream)
+
+
+def _doubt_halves(source: Source, data: TranslationData, say: Say) -> None:
+    """A word where the first file that is taken for a pair side by side is not even wider than high."""
+    if isinstance(source, FolderSource) and (picture := source.picture(("A", 0))).half:
+        width, height = image_size(picture.path, data.max_pixels)
+        if width <= height:
+            say(
+                f"{picture.path}: {width}×{height} px are taken for A and B side by side, {width // 2}×{height} px "
+                "each; images that are no pairs go into A/ and B/, or trainA/ and trainB/"
+            )
 
 
 def _images(model: Generator, say: Say) -> Feed:

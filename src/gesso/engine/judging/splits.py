@@ -27,7 +27,7 @@ def split_to_score(
     asked     a name, WATCH (what the recipe's evaluation names, else the first of `watch` that is there) or REPORT (the
               first of `report`)
     training  takes their place where neither is there; `say` hears it, once a run
-    required  refuse that
+    required  refuse that; a recipe that wants another split than usual can be told which
 
     DataError where a split that was asked for by its name is not there, or nothing else than `training` is wanted.
     """
@@ -40,7 +40,8 @@ def split_to_score(
     missing = f"{recipe.data.root}: no {' or '.join(wanted)} split here"
     # A set without any split is refused when it is opened, with what is wrong with the folder.
     if required or named not in (WATCH, REPORT) or (there and training not in there):
-        raise DataError(f"{missing}; there is {', '.join(there) or 'none'}")
+        other = "; --data.evaluate-split names another" if required else ""
+        raise DataError(f"{missing}; there is {', '.join(there) or 'none'}{other}")
     if asked == WATCH:
         say(f"{missing}, so the training images take its place")
     return training
