@@ -247,4 +247,4 @@ def test_files_that_are_no_pairs_are_doubted(tmp_path: Path, capsys: pytest.Capt
         Image.new("RGB", (32, 32), (60 * i, 0, 0)).save(tmp_path / "set" / "train" / f"{i}.png")
     train(toy("pix2pix", tmp_path / "set", epochs=0.5), runs=tmp_path, name="run")
     told = "0.png: 32×32 px are taken for A and B side by side, 16×32 px each; images that are no pairs go into A/"
-    assert told in capsys.readouterr().err
+    assert told in capsys.readouterr().out
