@@ -10,6 +10,7 @@ from toy_shards import picture, write_shards, write_tar
 from gesso.data.check import Report, check, format_report
 from gesso.data.images import read_image, write_image
 from gesso.data.layouts import WHOLE, Laid
+from gesso.data.prepare.imagenet import prepare_imagenet
 from gesso.errors import BadImage, DataError
 
 RNG = np.random.default_rng(0)
@@ -119,6 +120,18 @@ def test_shards_are_read_whole(tmp_path: Path) -> None:
     assert "layout   train: 2 shards (5 classes, 8 images), val: 1 shard (2 classes, 2 images)" in lines
 
 
+def test_a_shard_with_other_bytes_than_its_index_tells_is_bad(tmp_path: Path) -> None:
+    put(tmp_path / "set" / "train" / "a" / "0.png", width=8)
+    prepare_imagenet([tmp_path / "set"], tmp_path / "out", processes=1)
+    assert check(tmp_path / "out").bad == 0
+    (shard,) = (tmp_path / "out").glob("*.tar")
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1  # behind the images, which all can be read
+    shard.write_bytes(content)
+    (finding,) = check(tmp_path / "out").findings
+    assert (finding.path, finding.severity) == (shard, "bad") and "SHA-256 in its index.jsonl" in finding.reason
+
+
 def test_the_report_says_what_trains_on_the_layout(tmp_path: Path) -> None:
     for name in ("train/cat/0.png", "train/dog/0.png"):
         put(tmp_path / name, width=8)
@@ -165,6 +178,13 @@ def test_the_report_names_every_file_and_sums_up(tmp_path: Path) -> None:
     assert lines[1] == f"odd  {tmp_path}/train/notes.txt: left out: not an image"
     assert f"{tmp_path}: 2 images and 1 other files" in lines
     assert "sizes    16 x 8 (1)" in lines and lines[-1] == "found    1 bad, 1 odd"
+
+
+def test_unpaired_folders_are_for_those_alone_that_need_no_pairs(tmp_path: Path) -> None:
+    for folder in ("trainA", "trainB"):
+        put(tmp_path / folder / "1.png")
+    (told,) = [line for line in format_report(check(tmp_path)).splitlines() if line.startswith("for ")]
+    assert "cyclegan" in told and "pix2pix" not in told
 
 
 def test_every_damaged_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 """What is wrong with a data set: every file read, every finding with its reason.
 
-`gesso data check DIR` prints it. "bad" stops a training run (or is left out with --data.skip-bad); "odd" does not,
-but is seldom meant.
+`gesso data check DIR` prints it. "bad" stops a training run (or is left out with --data.skip-bad), or is a shard with
+other bytes than its index says; "odd" does neither, but is seldom meant.
 """
 
+import hashlib
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -20,6 +22,7 @@ from gesso.data.folders import checked_root, domains, list_files, match
 from gesso.data.images import SUFFIXES, image_format, read_image
 from gesso.data.layouts import VARIED, Laid, Size, below, layouts, readers
 from gesso.data.shards import ShardSource, is_shards, open_shards, shard_splits
+from gesso.data.shards_index import INDEX
 from gesso.data.sources import Unit
 from gesso.data.store import cache_root
 from gesso.errors import BadImage, DataError, UsageError, spelling
@@ -81,11 +84,12 @@ class _Seen:
 
 
 def check(root: Path, max_pixels: int = 100_000_000, workers: int = 0, progress: Progress = silent) -> Report:
-    """Reads every file below `root`, or every image in its shards, in `workers` threads (0: one a core). `progress`
-    hears of (files or images done, in all).
+    """Reads every file below `root`, or its shards and every image in them, in `workers` threads (0: one a core).
+    `progress` hears of (files, or shards and images, done, in all).
 
-    Images that cannot be read are findings. DataError only where there is no such folder, no image in it, or a shard
-    that is damaged itself; UsageError where `max_pixels` is less than 1.
+    Images that cannot be read are findings, and so are shards that are not what their index says. DataError only where
+    there is no such folder, no image in it, or a shard whose headers or size cannot be; UsageError where `max_pixels`
+    is less than 1.
     """
     if max_pixels < 1:
         raise UsageError(f"--max-pixels {max_pixels}: must be 1 or more")
@@ -107,7 +111,8 @@ def check(root: Path, max_pixels: int = 100_000_000, workers: int = 0, progress:
 
 
 def _check_shards(root: Path, max_pixels: int, workers: int, progress: Progress) -> Report:
-    """As `check`, of tar shards. An index of shards without one is remembered in the user's cache, as in training."""
+    """As `check`, of tar shards, which are also held against the digests in their index. An index of shards without one
+    is remembered in the user's cache, as in training."""
     sources = {
         split: open_shards(str(root), split, cache_root(), channels=None, max_pixels=max_pixels, say=lambda line: None)
         for split in shard_splits(str(root))
@@ -115,8 +120,12 @@ def _check_shards(root: Path, max_pixels: int, workers: int, progress: Progress)
     if not sources:
         raise DataError(f"{root}: no shards of train, val or test here")
     count = sum(len(source.units) for source in sources.values())
-    units = ((source, unit) for source in sources.values() for unit in source.units)  # a million would fill a gigabyte
-    seen = _each(_sample, units, count, workers, progress)
+    digests = [told for source in sources.values() for told in source.digests().items()]
+    whole = (partial(_whole, Path(name), sha256) for name, sha256 in digests)
+    # One at a time: a million would fill a gigabyte.
+    samples = (partial(_sample, source, unit) for source in sources.values() for unit in source.units)
+    jobs: Iterator[Callable[[], _Seen]] = chain(whole, samples)
+    seen = _each(lambda job: job(), jobs, len(digests) + count, workers, progress)
     laid = {split: Laid("shards", source.class_counts(), source.shards) for split, source in sources.items()}
     return _report(root, count, count, laid, seen, [])
 
@@ -184,10 +193,20 @@ def _read(path: Path, max_pixels: int) -> _Seen:
     return _looked_at(path, array, named)
 
 
+def _whole(path: Path, sha256: str) -> _Seen:
+    """A shard, of which its index tells the digest."""
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    reason = f"not the bytes that were packed, by the SHA-256 in its {INDEX}; copy or prepare it again"
+    return _Seen(path, (Finding(path, "bad", reason),) if found != sha256 else ())
+
+
 @spelling(MAX_PIXELS)
-def _sample(place: tuple[ShardSource, Unit]) -> _Seen:
+def _sample(source: ShardSource, unit: Unit) -> _Seen:
     """One image of a shard."""
-    source, unit = place
     path = Path(unit.name)
     try:
         (array,) = source.decode(unit).values()

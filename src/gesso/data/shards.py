@@ -117,6 +117,11 @@ class ShardSource:
         """How many shards there are."""
         return len(self._shards)
 
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 that the index tells of each shard, by the place of the shard; empty without an index."""
+        told = zip(self._shards, self._table.shards, strict=True)
+        return {shard.location: sha256 for shard, (_, _, sha256) in told if sha256}
+
     def class_counts(self) -> dict[str, int]:
         """Images of each class that has any; those without a class are under an empty name."""
         found, counts = np.unique(self._table.classes[self._rows], return_counts=True)
