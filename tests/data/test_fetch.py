@@ -260,7 +260,9 @@ def test_no_connection_is_one_line_with_the_address_and_the_flag(site: Site, tmp
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         unused = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    with pytest.raises(DataError, match=r"cannot be fetched \(Connection refused\).*--mirror URL") as error:
+    with pytest.raises(
+        DataError, match=r"cannot be fetched \(Connection refused\).*gesso data fetch NAME --mirror URL$"
+    ) as error:
         fetch("facades", tmp_path, unused, say=quiet)
     assert str(error.value).startswith(unused + FACADES)
     assert "\n" not in str(error.value)
@@ -313,7 +315,7 @@ def test_of_several_at_once_one_downloads_and_all_get_the_folder(site: Site, tmp
 
 def test_a_redirection_to_no_address_is_one_line(site: Site, tmp_path: Path) -> None:
     site.location = "http://[::1"
-    with pytest.raises(DataError, match=r"cannot be fetched .*name another server with --mirror"):
+    with pytest.raises(DataError, match=r"cannot be fetched .*name another server with gesso data fetch NAME --mirror"):
         get(site, tmp_path)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fsspec.registry import known_implementations
 from toy_shards import COLOURS, Server, _no_waiting, all_right, colour, opened, picture, serve, write_shards, write_tar
 
 from gesso.data.fits import Whole
@@ -177,6 +178,13 @@ def test_any_fsspec_url_is_read(tmp_path: Path, index: bool) -> None:
 def test_an_unknown_protocol_or_missing_backend_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--data\.root nothing://x"):
         opened("nothing://x", tmp_path / "cache")
+
+
+def test_a_missing_backend_is_told_with_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"class": "nowhere9.FileSystem", "err": "Install nowhere9 to access it"}
+    monkeypatch.setitem(known_implementations, "nine", known)
+    with pytest.raises(UsageError, match=r"--data\.root nine://x.*to access it; pip install nowhere9$"):
+        opened("nine://x", tmp_path / "cache")
 
 
 def test_a_damaged_image_is_named_by_shard_and_key(tmp_path: Path) -> None:

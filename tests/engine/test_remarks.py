@@ -14,8 +14,8 @@ from gesso.recipe import Schedule
 RUN = Path("runs/my run")
 
 
-def said(images: int = 0, **schedule: Any) -> list[str]:
-    recipe = dataclasses.replace(toy("pix2pix", Path("nowhere")), schedule=Schedule(**schedule))
+def said(images: int = 0, epochs: float = 2, **schedule: Any) -> list[str]:
+    recipe = dataclasses.replace(toy("pix2pix", Path("nowhere"), epochs=epochs), schedule=Schedule(**schedule))
     return list(opening_remarks(recipe, RUN, images, 48))
 
 
@@ -26,6 +26,11 @@ def test_nothing_is_said_of_an_ordinary_run() -> None:
 def test_a_finished_run_is_said_to_be_so() -> None:
     (line,) = said(images=48)
     assert line == f"{RUN}: already finished; go on with: gesso resume 'runs/my run' -e N, where N is more than 2"
+
+
+def test_a_warm_up_as_long_as_the_only_epoch_is_told_in_the_singular() -> None:
+    (line,) = said(epochs=1, warmup="linear", warmup_epochs=1)
+    assert "within its warm-up, after 1 epoch, so" in line
 
 
 @pytest.mark.parametrize("length", [2, 5])

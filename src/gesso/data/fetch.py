@@ -38,6 +38,8 @@ REGISTRY: Final = "fetched.json"
 LARGEST: Final = 2**36
 """Bytes, packed or unpacked, beyond which a download is refused. All sets of the table are far smaller."""
 
+MIRROR = "gesso data fetch NAME --mirror URL"
+"""In messages, which those who fetch by `gesso train --data.fetch` read too."""
 _CHUNK = 2**18
 _TIMEOUT = (20.0, 60.0)  # seconds to connect, and between two pieces
 _LOGIN = re.compile(r"//[^/]*@")
@@ -220,7 +222,8 @@ def _retrieve(url: str, archive: Path, download: "_Download", known: dict[str, A
         assert known
         raise DataError(
             f"{url}: not the file that was first fetched on {known['date']} from {known['url']}, so it was not "
-            f"used; name another --mirror, or remove {archive.parent.name} and the entry from {registry} to trust it"
+            f"used; name another server with {MIRROR}, or remove {archive.parent.name} and the entry from {registry} "
+            "to trust it"
         ) from None
 
 
@@ -265,7 +268,8 @@ class _Download:
         if response.status_code != 200:
             response.close()
             raise DataError(
-                f"{url}: the server answers {response.status_code} {response.reason}; try again, or name a --mirror"
+                f"{url}: the server answers {response.status_code} {response.reason}; try again, or name another "
+                f"server: {MIRROR}"
             )
         total = _number(response.headers.get("Content-Length"))
         etag = response.headers.get("ETag", "")
@@ -287,7 +291,9 @@ class _Download:
             for chunk in _chunks(url, response):
                 done += len(chunk)
                 if done > LARGEST or total > LARGEST:
-                    raise DataError(f"{url}: more than {LARGEST / 1e9:.0f} GB, so it is no such set; name a --mirror")
+                    raise DataError(
+                        f"{url}: more than {LARGEST / 1e9:.0f} GB, so it is no such set; name another server: {MIRROR}"
+                    )
                 file.write(chunk)
                 self._progress(done, total)
         if total and done != total:
@@ -330,7 +336,7 @@ def _network(url: str) -> Iterator[None]:
 def _interrupted(url: str, reason: str) -> DataError:
     return DataError(
         f"{url}: cannot be fetched ({reason}); see to the connection and give the same command again, which goes on "
-        "where it stopped, or name another server with --mirror URL"
+        f"where it stopped, or name another server with {MIRROR}"
     )
 
 
@@ -353,7 +359,9 @@ def _root(folder: Path, name: str, url: str) -> Path:
     folders = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(("__MACOSX", "."))]
     root = folder / name if folder / name in folders or len(folders) != 1 else folders[0]
     if not root.is_dir() or not splits(root):
-        raise DataError(f"{url}: no data set in this archive, which holds {len(folders)} folders; name a --mirror")
+        raise DataError(
+            f"{url}: no data set in this archive, which holds {len(folders)} folders; name another server: {MIRROR}"
+        )
     return root
 
 

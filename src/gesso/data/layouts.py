@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from gesso.data.folders import SPLITS, domains
-from gesso.recipe import RECIPE_TYPES
+from gesso.recipe import RECIPE_TYPES, CycleGANRecipe
 
 Kind = Literal["pairs", "nested", "folders", "unpaired", "classes", "shards", "images"]
 Size = tuple[int, int]
@@ -24,8 +24,8 @@ VARIED = 0.1
 READERS: dict[Kind, str] = {
     "pairs": "{translator}; {generator} take each file whole",
     "nested": "{translator}; {generator} take each file whole, and {classifier} would take the folders for classes",
-    "folders": "{translator}; where the names do not match, those that need no pairs",
-    "unpaired": "{translator}: those that need no pairs",
+    "folders": "{translator}; where the names do not match, {unpaired}",
+    "unpaired": "{unpaired}",
     "classes": "{classifier}; {generator} take the images without classes, {translator} would take each for a pair",
     "shards": "{classifier}",
     "images": "{generator}; {classifier} want train/CLASS/ and val/CLASS/, {translator} pairs in train/, or A/ and B/",
@@ -67,7 +67,9 @@ def readers(kind: Kind) -> str:
     names: dict[str, list[str]] = {}
     for name, recipe in RECIPE_TYPES.items():
         names.setdefault(recipe.kind, []).append(name)
-    return READERS[kind].format(**{each: f"{each}s ({', '.join(those)})" for each, those in names.items()})
+    told = {each: f"{each}s ({', '.join(those)})" for each, those in names.items()}
+    unpaired = ", ".join(name for name, recipe in RECIPE_TYPES.items() if issubclass(recipe, CycleGANRecipe))
+    return READERS[kind].format(**told, unpaired=f"translators that need no pairs ({unpaired})")
 
 
 def layouts(root: Path, images: Sequence[Path], sizes: Mapping[Path, Size]) -> dict[str, Laid]:

@@ -174,10 +174,17 @@ def open_fsspec(url: str) -> tuple[Any, str]:
     try:
         files, path = core.url_to_fs(url)
     except ImportError as error:
-        raise UsageError(f"--data.root {url}: {error}") from None
+        raise UsageError(f"--data.root {url}: {error}{_installed_by(url)}") from None
     except Exception as error:  # each backend has its own for credentials and settings
         raise UsageError(f"--data.root {url}: {error or type(error).__name__}") from None
     return files, path
+
+
+def _installed_by(url: str) -> str:
+    """For a message, how to install what fsspec lacks for the protocol of `url`; empty where it does not tell."""
+    known = importlib.import_module("fsspec.registry").known_implementations.get(url.partition("://")[0], {})
+    package = known.get("class", "fsspec").partition(".")[0]
+    return f"; pip install {package}" if package != "fsspec" else ""
 
 
 def fetch_text(location: str) -> bytes:

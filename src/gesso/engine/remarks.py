@@ -18,5 +18,5 @@ def opening_remarks(recipe: Recipe, run: Path, images: int, total: int) -> Itera
     if schedule.warmup != "none" and schedule.warmup_epochs >= recipe.epochs:
         yield (
             f"--schedule.warmup-epochs {as_value(schedule.warmup_epochs)}: the run ends within its warm-up, after "
-            f"{epochs} epochs, so the learning rate never reaches its full height"
+            f"{epochs} epoch{'s' * (recipe.epochs != 1)}, so the learning rate never reaches its full height"
         )

@@ -121,8 +121,11 @@ def evaluated_by(recipe: Recipe, given: dict[str, Any]) -> Recipe:
     hints = typing.get_type_hints(type(evaluation))
     for name, value in given.items():
         if name not in hints:
-            there = ", ".join(f"--{each}" for each in FLAGS if each in hints) or "none of its own"
-            raise UsageError(f"--{name}: the scores of a {recipe.model} do not depend on it; its flags are: {there}")
+            there = [f"--{each}" for each in FLAGS if each in hints]
+            there += ["--resize"] * isinstance(recipe, ClassificationRecipe)
+            raise UsageError(
+                f"--{name}: the scores of a {recipe.model} do not depend on it; its flags are: {', '.join(there)}"
+            )
         try:
             restore(hints[name], list(value) if isinstance(value, tuple) else value)
         except TypeError as error:

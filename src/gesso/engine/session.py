@@ -155,7 +155,7 @@ def open_session(recipe: Recipe, run: Path, world: World, closing: ExitStack) ->
         narrator.bar.say(
             f"processes: {world.size}, each {recipe.batch_size} images a step, {recipe.batch_size * world.size} in all"
         )
-    narrator.bar.say(f"{run}: {images} of {total} images seen, {per_epoch} an epoch")
+    narrator.bar.say(f"{run}: {min(images, total)} of {total} images seen, {per_epoch} an epoch")
     if imported:
         narrator.note(images, "imported weights: there is no optimizer state with them, so the optimizers begin anew")
     for remark in opening_remarks(recipe, run, images, total):

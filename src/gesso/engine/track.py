@@ -102,12 +102,13 @@ def loss_line(at: Moment, read: dict[str, Any]) -> str:
     """(epoch: 1, iters: 100, time: 0.317, data: 0.002) G_GAN: 0.912 …; epochs from 1, images, seconds an image.
 
     The epoch is the one in which the newest step began: a run of 1 epoch ends in its first, though the last step may
-    have more images than were left of it.
+    have more images than were left of it, which are not counted there.
     """
     epoch = max(0, at.images - at.batch_size) // at.per_epoch
+    within = min(at.images - epoch * at.per_epoch, at.per_epoch)
     losses = " ".join(f"{name}: {value:.3f}" for name, value in read["losses"].items())
     return (
-        f"(epoch: {epoch + 1}, iters: {at.images - epoch * at.per_epoch}, time: {read['seconds_per_image']:.3f}, "
+        f"(epoch: {epoch + 1}, iters: {within}, time: {read['seconds_per_image']:.3f}, "
         f"data: {read['data_seconds_per_image']:.3f}) {losses}"
     )
 

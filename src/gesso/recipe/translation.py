@@ -144,7 +144,10 @@ class TranslationEvaluation(Evaluation):
         for name, file, field_ in (("LPIPS", self.lpips, "lpips"), ("segmenter", self.segmenter, "segmenter")):
             if name in self.metrics and not file:
                 by = flag(f"evaluation.{field_}")
-                raise UsageError(f"{flag('evaluation.metrics')} {name}: it needs a network; name it with {by}")
+                raise UsageError(
+                    f"{flag('evaluation.metrics')} {name}: its network does not come with gesso; name its file with "
+                    f"{by}; docs/evaluation.md says how to come by one"
+                )
         found = data.channels_a if self.labels == "A" else data.channels_b
         if {"cityscapes", "segmenter"} & set(self.metrics) and found < 3:
             raise UsageError(
