@@ -84,7 +84,7 @@ def prepare_imagenet(
     }
     # Not in the manifest: a copy of the same archives makes the same shards.
     begun = settings | {
-        "files": {split: digest((f"{i.path} {i.offset}", i.changed) for i in part) for split, part in items.items()}
+        "files": {split: digest((f"{i.key} {i.offset}", i.changed) for i in part) for split, part in items.items()}
     }
     _same_plan(out, begun)
     with filling(out, begun) as folder:

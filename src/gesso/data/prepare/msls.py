@@ -120,6 +120,8 @@ def _find(trees: Sequence[tuple[Path, Tree]]) -> dict[str, list[_Image]]:
             if parts is None or Path(name).suffix.lower() not in SUFFIXES:
                 continue
             city = parts["city"] or own
+            if city == TABLE:
+                raise DataError(f"{tree.where(name)}: a city called as the table of all, {TABLE}; rename its folder")
             cities.setdefault(city, {}).setdefault(parts["file"], _Image(tree, name, city, parts["file"]))
     if not cities:
         raise DataError(
