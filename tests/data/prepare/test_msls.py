@@ -191,6 +191,11 @@ def test_another_zip_or_folder_is_refused(tmp_path: Path) -> None:
         prepare_msls([zipped(tmp_path / "x.zip", {"photos/a.jpg": b"x"})], tmp_path / "out")
 
 
+def test_a_city_in_the_place_of_the_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"x\.zip: cities\.json/query/images/a\.jpg: a city called as the table"):
+        prepare_msls([zipped(tmp_path / "x.zip", {"cities.json/query/images/a.jpg": b"x"})], tmp_path / "out")
+
+
 def test_hostile_zips_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="leads out of the archive"):
         prepare_msls([zipped(tmp_path / "x.zip", {"../austin/query/images/a.jpg": b"x"})], tmp_path / "out")
