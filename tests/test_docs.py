@@ -126,7 +126,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str, hub:
     write_msls(tmp_path / "downloads" / "msls_images_vol_1.zip")
     write_foreign(tmp_path)
     monkeypatch.setattr("gesso.bench.fresh.run_python", run_inline)
-    monkeypatch.setattr("gesso.data.fetch._mirrored", lambda url, mirror: server + urlsplit(url).path)
+    monkeypatch.setattr("gesso.data.fetch._mirrored", lambda url, mirror: (server + urlsplit(url).path, None))
     for name in PAIRED_SETS:
         write_pairs(tmp_path / "datasets" / name, {"train": 4, "val": 2, "test": 2})
     for name in UNPAIRED_SETS:
