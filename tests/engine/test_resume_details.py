@@ -180,9 +180,10 @@ def test_resume_keeps_what_was_chosen_though_the_machine_would_choose_otherwise(
 
 def test_a_run_says_on_which_hardware_it_was_trained(pairs: Path, tmp_path: Path) -> None:
     run = train(small(pairs, epochs=0.5), runs=tmp_path, name="run").path
-    device = json.loads((run / "environment.json").read_text())["device"]
+    environment = json.loads((run / "environment.json").read_text())
     threads, instructions = torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
-    assert device == f"cpu ({processor()}, {threads} threads, {instructions})"
+    told = f"{processor()}, {threads} threads, {instructions}"
+    assert (environment["device"], environment["hardware"]) == ("cpu", told)
 
 
 def test_a_resume_in_another_precision_is_written_down(pairs: Path, tmp_path: Path, monkeypatch: Patch) -> None:

@@ -165,7 +165,7 @@ def _facts(log: list[Record], clock: Clock, environment: dict[str, Any]) -> list
         remark = f"{statistics.fmean(waits):.1%} of the time waiting for data" if waits else ""
         facts.append(("Images a second", figures.digits(statistics.median(rates), 3), remark))
     if environment.get("device"):
-        facts.append(("Device", str(environment["device"]), ""))
+        facts.append(("Device", str(environment["device"]), str(environment.get("hardware", ""))))
     return facts
 
 

@@ -206,7 +206,7 @@ def write_environment(path: Path, choices: dict[str, Choice[Any]], images: int, 
     reason."""
     content = {
         **versions(),
-        "device": _hardware(choices),
+        **_where(choices),
         "processes": processes,
         "training images": images,
         "commit": source_commit(),
@@ -225,7 +225,7 @@ def changed_choices(environment: dict[str, Any], choices: dict[str, Choice[Any]]
 
 def rewrite_choices(path: Path, choices: dict[str, Choice[Any]]) -> None:
     """Put `choices` into the environment of the run at `path`, which goes on with them."""
-    content = {**read_environment(path), "device": _hardware(choices), "choices": _recorded(choices)}
+    content = {**read_environment(path), **_where(choices), "choices": _recorded(choices)}
     write_atomically(path / ENVIRONMENT, json.dumps(content, indent=2) + "\n")
 
 
@@ -233,9 +233,9 @@ def _recorded(choices: dict[str, Choice[Any]]) -> dict[str, dict[str, str]]:
     return {name: {"value": _value(choice), "reason": choice.reason} for name, choice in choices.items()}
 
 
-def _hardware(choices: dict[str, Choice[Any]]) -> str:
+def _where(choices: dict[str, Choice[Any]]) -> dict[str, str]:
     device = choices["device"].value
-    return f"{device} ({hardware(device)})"
+    return {"device": str(device), "hardware": hardware(device)}
 
 
 def _value(choice: Choice[Any]) -> str:

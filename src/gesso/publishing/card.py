@@ -250,7 +250,9 @@ def _training(subject: Subject) -> list[str]:
 
 def _provenance(subject: Subject) -> list[str]:
     found, environment = subject.found, subject.environment
-    parts = [f"{name} {environment[name]}" for name in ("gesso", "commit", "torch", "device") if environment.get(name)]
+    named = ("gesso", "commit", "torch", "device")
+    parts = [f"{name} {environment[name]}" for name in named if environment.get(name)]
+    parts += [verbatim(str(environment["hardware"]))] if environment.get("hardware") else []
     weights = "averaged weights" if subject.averaged else "weights as they were trained"
     lines = [f"checkpoint {found.path.name}, {number(found.images)} images seen, {weights}"]
     if parts:

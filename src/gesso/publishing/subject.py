@@ -31,7 +31,7 @@ from gesso.restoring import flat
 CARD, SHEET = "README.md", "sheet.png"
 LONGEST = 300
 """Characters of the longest `about`."""
-KEPT = ("processes", "training images", "commit", "device")
+KEPT = ("processes", "training images", "commit", "device", "hardware")
 """Of a run's environment, beside versions and choices."""
 
 _JOINERS = "\u200c\u200d"
