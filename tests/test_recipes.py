@@ -49,3 +49,12 @@ def test_longer_sides_need_a_higher_limit_of_pixels_and_a_lower_one_shortens_non
     for limit, side in ((400_000_000, 20_000), (1000, 10_000)):
         data = dataclasses.replace(recipe.data, root="photos", max_pixels=limit, resize=side)  # type: ignore[call-arg]
         assert dataclasses.replace(recipe, data=data).checked()
+
+
+@pytest.mark.parametrize(
+    ("words", "most"), [("pix2pix --tracking.sheet-images", "100"), ("dcgan --evaluation.images", "10000000; FID")]
+)
+def test_more_images_than_could_ever_be_made_are_refused(gesso: Gesso, words: str, most: str) -> None:
+    flag = words.split()[-1]
+    said = gesso("train", *words.split(), 10**12, "--data.root", "nowhere")
+    refused(said, f"{flag} 1000000000000: must be at most {most}")

@@ -270,8 +270,8 @@ def _kind(name: str) -> str:
 
 
 def difference_of(a: Tensor, b: Tensor, tolerance: float) -> str:
-    """How `b` is away from `a` by more than `tolerance`, in words; empty where it is not. Complex numbers are compared as
-    two, so that a place in them ends in 0, the real part, or 1, the imaginary one."""
+    """How `b` is away from `a` by more than `tolerance`, in words; empty where it is not. A complex number is two,
+    so that a place there ends in 0, its real part, or 1, its imaginary one."""
     if a.shape != b.shape:
         return f"shape {list(a.shape)} and {list(b.shape)}"
     if a.is_complex() or b.is_complex():

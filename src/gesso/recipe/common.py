@@ -22,6 +22,8 @@ from gesso.errors import UsageError
 from gesso.restoring import flat
 
 BUILTIN_STREETS = "builtin:streets"
+LARGEST_SHEET = 100
+"""Images on a sheet: of the square of it, which a generator makes, memory holds no more."""
 
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 Switch = Literal["auto", "on", "off"]
@@ -135,7 +137,7 @@ class Tracking:
     sheet_every: float = 5.0
     """Epochs between sample sheets; 0 makes one only at the end."""
     sheet_images: int = 6
-    """Images on a sheet."""
+    """Images on a sheet, at most 100; a generator's and a classifier's is so many wide and high."""
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ("tensorboard",)
     """Where curves go besides log.jsonl and the report."""
 
@@ -217,6 +219,8 @@ class Recipe:
                 "--tracking.sheet-every": self.tracking.sheet_every,
             }
         )
+        if self.tracking.sheet_images > LARGEST_SHEET:
+            raise UsageError(f"--tracking.sheet-images {self.tracking.sheet_images}: must be at most {LARGEST_SHEET}")
         if self.batch_size % self.accumulate:
             raise UsageError(f"--accumulate {self.accumulate}: must divide --batch-size {self.batch_size}")
         if self.precision == "fp16" and not self.guard.enabled:

@@ -40,6 +40,8 @@ class ImageData(Data):
 
 MOST_OF_TRAINING = 10_000
 """Images to make and to compare with where the training split is scored and no number is asked for."""
+MOST_SCORED = 10_000_000
+"""Images that may be asked for: FID is mostly taken of 50,000, and scoring many more would never come to an end."""
 
 
 @dataclass(frozen=True)
@@ -65,5 +67,8 @@ class GenerationRecipe(Recipe):
     evaluation: GenerationEvaluation = field(default_factory=GenerationEvaluation)
 
     def checked(self) -> Self:
-        not_negative({flag("evaluation.images"): self.evaluation.images})
+        name, images = flag("evaluation.images"), self.evaluation.images
+        not_negative({name: images})
+        if images > MOST_SCORED:
+            raise UsageError(f"{name} {images}: must be at most {MOST_SCORED}; FID is mostly taken of 50000")
         return super().checked()
