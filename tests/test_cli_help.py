@@ -89,6 +89,12 @@ def test_help_is_instant() -> None:
     assert min(seconds() for _ in range(5)) < 0.3
 
 
+@pytest.mark.parametrize("words", ["sample nowhere -o x.jpg", "train pix2pix -e -1"])
+def test_what_needs_no_torch_is_refused_without_it(words: str) -> None:
+    code = f"import sys\nfrom gesso.cli import main\nassert main({words.split()}) == 2 and 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 def test_reader_of_the_output_may_go_away() -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "gesso", "train", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -127,6 +133,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Recipe, dict[str, Any
         return Finished()
 
     monkeypatch.setattr("gesso.engine.train.train", train)
+    monkeypatch.setattr("gesso.commands.train.check", lambda recipe: None)
     return calls
 
 
@@ -212,7 +219,8 @@ def test_where_a_run_goes(gesso: Gesso, trained: list[tuple[Recipe, dict[str, An
         ("train pix2pix --epoch 3", r"--epoch is not recognised, perhaps you meant .*--epochs;"),
         ("train pix2pix --qqq 3", r": --qqq is not recognised; see gesso train pix2pix --help$"),
         ("train pix2pix --qqq --data.rot x", r": --qqq is not recognised; --data.rot .* meant --data.root; see"),
-        ("train pix2pix extra", r": extra is not recognised; see"),
+        ("train pix2pix extra", r": extra: too many arguments; give flags only; see"),
+        ("classify run a.jpg folder", r": folder: too many arguments; give one RUN and one picture or folder; see"),
         ("train pix2pix -b two", r": --batch-size two: must be a whole number; see"),
         ("train pix2pix -b 1.5", r": --batch-size 1.5: must be a whole number; see"),
         ("train pix2pix -e many -b two", r": --epochs many: must be a number; see"),
@@ -270,14 +278,16 @@ def test_the_data_set_of_a_run_has_the_flag_of_training(
     flag: str, gesso: Gesso, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: dict[str, Any] = {}
-    monkeypatch.setattr("gesso.engine.score.score_run", lambda **values: asked.update(values) or [])
+    scored = {"rows": [], "split": "test", "protocol": ""}
+    monkeypatch.setattr("gesso.engine.score.score_run", lambda **values: asked.update(values) or scored)
     assert gesso("evaluate", "runs/it", flag, "datasets/maps").code == 0
     assert asked["data_root"] == "datasets/maps"
 
 
 def test_scores_to_evaluate_may_be_written_in_any_case(gesso: Gesso, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
-    monkeypatch.setattr("gesso.engine.score.score_run", lambda **values: asked.update(values) or [])
+    scored = {"rows": [], "split": "test", "protocol": ""}
+    monkeypatch.setattr("gesso.engine.score.score_run", lambda **values: asked.update(values) or scored)
     assert gesso("evaluate", "runs/it", "--metrics", "kid", "Fid").code == 0
     assert asked["metrics"] == ("KID", "FID")
 

@@ -45,6 +45,10 @@ def test_numbers_and_names_that_make_no_sense(
     assert not list(tmp_path.rglob("log.jsonl"))  # before the first step
 
 
+def test_a_student_without_a_flag_is_asked_for_its_teacher(gesso: Gesso) -> None:
+    refused(gesso("train", "pix2pix-distill"), "--teacher: name the run that is to teach")
+
+
 def test_empty_word_is_not_taken_for_the_working_folder(gesso: Gesso) -> None:
     refused(gesso("data", "check", ""), "an argument is empty, perhaps a shell variable that is not set")
 

@@ -33,6 +33,8 @@ RULES = set("─-╭╮╰╯ ")
 ENTRY = re.compile(r"\w+ {2,}\S")
 """The start of a list of names, each with what is to be said of it."""
 INDENT = "  "
+PLACES = {"inputs": "picture or folder"}
+"""Arguments by place whose names say too little in a message."""
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -59,7 +61,7 @@ def parse(form: Callable[..., T], arguments: Sequence[str], name: str, example: 
             if not stop.code:
                 raise
         if (respelled := _respelled(words, errors.getvalue())) is None:
-            raise UsageError(f"{one_line(errors.getvalue())}; see gesso {name} --help")
+            raise UsageError(f"{one_line(errors.getvalue(), taken(form))}; see gesso {name} --help")
         words = respelled
 
 
@@ -107,8 +109,15 @@ def _respelled(words: Sequence[str], box: str) -> list[str] | None:
     return None
 
 
-def one_line(box: str) -> str:
-    """What a box of tyro's says, in one line that names the flag."""
+def taken(form: Callable[..., Any]) -> str:
+    """What a command takes besides flags, for a message: one RUN and one FOLDER. A dataclass has nothing but flags."""
+    parameters = [] if isinstance(form, type) else inspect.signature(form).parameters.values()
+    names = [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
+    return " and ".join(f"one {PLACES.get(name, name.upper())}" for name in names)
+
+
+def one_line(box: str, takes: str = "") -> str:
+    """What a box of tyro's says, in one line that names the flag. takes: what else than flags the command takes."""
     sections = _sections(box)
     if not sections:
         return " ".join(box.split()) or "cannot read the command line"
@@ -119,7 +128,7 @@ def one_line(box: str) -> str:
         unknown = [line.strip() for first, *rest in others if first == "Unrecognized options:" for line in rest]
         return f"missing {', '.join(missing)}" + (f"; not recognised: {', '.join(unknown)}" if unknown else "")
     if text.startswith("Unrecognized options: "):
-        return _unrecognised(text.split(": ", 1)[1].split(", "), others)
+        return _unrecognised(text.split(": ", 1)[1].split(", "), others, takes)
     for pattern, wording in WORDINGS:
         if match := re.fullmatch(pattern, text):
             mend = wording.format(choices=match.groupdict().get("choices", "").replace("'", ""))
@@ -140,9 +149,11 @@ def _sections(box: str) -> list[list[str]]:
     return [textwrap.dedent("\n".join(section)).splitlines() for section in sections[1:] if section]
 
 
-def _unrecognised(words: list[str], others: list[list[str]]) -> str:
+def _unrecognised(words: list[str], others: list[list[str]], takes: str) -> str:
     """The flags among `words` (what follows an unknown one is its value), each with what may have been meant."""
     flags = [word for word in words if word.startswith("-")]
+    if not flags:
+        return f"{', '.join(words)}: too many arguments; " + (f"give {takes}" if takes else "give flags only")
     meant: dict[str, str] = {}
     for title, *lines in others:
         names = " or ".join(_long(line) for line in lines if re.match(r" {4}-", line))
@@ -152,7 +163,7 @@ def _unrecognised(words: list[str], others: list[list[str]]) -> str:
             meant[title.removeprefix("Arguments similar to ").removesuffix(":")] = names
     return "; ".join(
         f"{word} is not recognised" + (f", perhaps you meant {meant[word]}" if meant.get(word) else "")
-        for word in flags or words
+        for word in flags
     )
 
 

@@ -39,7 +39,7 @@ def defaults_of(name: str, flags: Sequence[str]) -> Recipe:
     if not isinstance(recipe, DistillRecipe):
         return recipe
     teacher = ""
-    for word, following in zip(flags, [*flags[1:], ""], strict=True):
+    for word, following in zip(flags, [*flags[1:], ""], strict=False):
         flag, equals, value = word.partition("=")
         if flag == "--teacher":
             teacher = value if equals else following

@@ -38,7 +38,8 @@ def cityscapes(arguments: Sequence[str]) -> int:
             width: Width of a photo in pixels.
             height: Height of a photo in pixels.
             layout: Which folders to make.
-            colours: As Cityscapes painted them (color), or only the 19 classes that are scored, others black (train).
+            colours: color: as Cityscapes painted them, from *_gtFine_color.png; train: only the 19 classes that are
+                scored, others black, from *_gtFine_labelIds.png.
             suffix: Format of the files; .png keeps the label colours exact.
             workers: Threads; 0 means one a core.
         """

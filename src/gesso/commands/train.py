@@ -12,7 +12,7 @@ from gesso.commands.flags import Arithmetic, BatchSize, DataRoot, Flag, Run, def
 from gesso.commands.table import listed
 from gesso.errors import UsageError, perhaps
 from gesso.parsing import parse
-from gesso.recipe import Recipe
+from gesso.recipe import DistillRecipe, Recipe
 from gesso.recipe.translation import TranslationMetric
 from gesso.recipes import RECIPES
 
@@ -52,6 +52,7 @@ def train(arguments: Sequence[str]) -> int:
     )
     form.__doc__ = RECIPES[name].__doc__
     options = parse(form, flags, f"train {name}", _example(RECIPES[name]), form(recipe))
+    check(options.recipe)
     from gesso.launching import launch, starts
 
     if starts(options.devices, options.max_restarts, options.recipe.device):
@@ -59,6 +60,15 @@ def train(arguments: Sequence[str]) -> int:
     from gesso.engine.train import train as run
 
     return _report(run(options.recipe, runs=options.runs, name=options.name, overwrite=options.overwrite))
+
+
+def check(recipe: Recipe) -> None:
+    """Refuse before torch is imported, which takes seconds, what training would refuse once it is.
+
+    A student's recipe is whole only with what its teacher says.
+    """
+    if not isinstance(recipe, DistillRecipe):
+        recipe.checked()
 
 
 def _example(make: Callable[[], Recipe]) -> str:

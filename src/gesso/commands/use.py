@@ -57,12 +57,13 @@ def translate(arguments: Sequence[str]) -> int:
         return locals()
 
     values = parse(form, arguments, "translate", "gesso translate runs/cyclegan-horse2zebra photos/ -o out/")
-    from gesso.predicting.folder import translate_folder
     from gesso.predicting.jobs import chosen_suffix
 
     default = "tif" if values["tile"] else "png"
     values["suffix"] = chosen_suffix(values.pop("format"), values["inputs"], values["out"], default)
     values["direction"] = None if values["direction"] == "auto" else values["direction"]
+    from gesso.predicting.folder import translate_folder
+
     done = translate_folder(**values)
     for error in done.bad:
         print(f"gesso: {error}", file=sys.stderr)
@@ -90,7 +91,8 @@ def sample(arguments: Sequence[str]) -> int:
 
         Args:
             run: Folder of the run, or of one of its checkpoints, or a published one; or hub:OWNER/NAME[@REVISION].
-            out: .png or .webp for a sheet, .gif or .webp for a film, a folder for files. Nothing is written over.
+            out: .png or .webp for a sheet, .gif or .webp for a film, .png for a walk as one picture, a folder for
+                files. Nothing is written over.
             count: Images to make, or to walk through; 0 makes 64, or 8 for a walk.
             kind: One sheet (grid), a file an image (files), a film that leads from image to image (walk), or a film of
                 the same images at each checkpoint that is there (progress).
@@ -104,6 +106,10 @@ def sample(arguments: Sequence[str]) -> int:
         return locals()
 
     values = parse(form, arguments, "sample", "gesso sample runs/dcgan-msls -o samples.png -n 64")
+    from gesso.predicting.outputs import check_asked
+
+    asked = ("kind", "out", "count", "frames", "seed", "columns")
+    check_asked(**{name: values[name] for name in asked})  # before torch is imported, which takes seconds
     from gesso.predicting.sampling import sample_run
 
     for line in sample_run(**values):

@@ -10,7 +10,7 @@ from gesso.errors import CheckpointError, UsageError
 from gesso.files import disk_errors
 from gesso.predicting.alone import at_least
 from gesso.predicting.alone_session import Array, Session
-from gesso.predicting.outputs import GAP, GREY, check_file, check_size
+from gesso.predicting.outputs import GAP, GREY, check_name, check_size, make_folder
 
 BATCH = 64
 
@@ -18,12 +18,13 @@ BATCH = 64
 def sample_alone(*, model: Path, out: Path, count: int, kind: str, seed: int, columns: int, provider: str) -> int:
     """Make `count` images, 0: 64, with the noise that torch draws for `seed`; gives the exit code."""
     at_least(0, {"--count": count, "--seed": seed, "--columns": columns})
+    check_name(out, kind)
     session = Session(model, "generator", provider)
     count = count or 64
     columns = columns or math.ceil(math.sqrt(count))
     if kind == "grid":
-        check_file(out, (".png", ".webp"), "grid")
         check_size(out, session.about.size, count, columns)
+        make_folder(out)
         write_image(
             out,
             _sheet(
@@ -39,8 +40,6 @@ def sample_alone(*, model: Path, out: Path, count: int, kind: str, seed: int, co
 
 def _files(session: Session, out: Path, seed: int, count: int) -> None:
     """A file 00000.png … in the folder `out` for each image, with the model's own channels."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out}: is a file; name a folder")
     paths = [out / f"{i:05d}.png" for i in range(count)]
     if there := next((path for path in paths if path.exists()), None):
         raise UsageError(f"{there} is there already; name another folder with --out")

@@ -29,7 +29,7 @@ from gesso.files import disk_errors, write_atomically
 from gesso.models.base import using
 from gesso.models.generation import Generator
 from gesso.models.latents import latents
-from gesso.predicting.outputs import check_file, check_size
+from gesso.predicting.outputs import check_asked, check_size, make_folder
 from gesso.predicting.uses import other_use
 from gesso.progress import Bar, say
 from gesso.recipe import GenerationRecipe, Precision
@@ -39,8 +39,6 @@ WALK_MS, PROGRESS_MS, LAST_MS = 50, 250, 1500
 CAPTION = 14
 PALETTE_PIXELS = 2**15
 """Pixels of a film, from all its frames, from which its colours are chosen."""
-
-STILL, FILM = (".png", ".webp"), (".gif", ".webp")
 
 
 @dataclass(frozen=True)
@@ -105,13 +103,9 @@ def sample_run(
 
     Gives lines that say what was written. UsageError where a flag does not fit or a result is there already.
     """
-    if kind not in KINDS:
-        raise UsageError(f"--kind {kind}: choose one of {', '.join(KINDS)}")
-    count = count or (8 if kind == "walk" else 64)
-    for flag, value, least in (("count", count, 1), ("frames", frames, 1), ("seed", seed, 0), ("columns", columns, 0)):
-        if value < least:
-            raise UsageError(f"--{flag} {value}: must be {least} or more")
-    run, out = at_hand(Path(run)), Path(out)
+    out = Path(out)
+    count = check_asked(kind=kind, out=out, count=count, frames=frames, seed=seed, columns=columns)
+    run = at_hand(Path(run))
     found = find_checkpoint(run, checkpoint)
     recipe = read_recipe(run)
     if not isinstance(recipe, GenerationRecipe):
@@ -146,16 +140,14 @@ def path_through(points: Tensor, frames: int) -> Tensor:
 
 def _grid(task: Task) -> str:
     columns = task.columns or math.ceil(math.sqrt(task.count))
-    check_file(task.out, STILL, "grid")
     check_size(task.out, task.size, task.count, columns)
+    make_folder(task.out)
     task.begin()
     write_image(task.out, _sheet(task.images(task.noise()), columns))
     return f"{_plural(task.count, 'image')} of {task.size}x{task.size} pixels"
 
 
 def _files(task: Task) -> str:
-    if task.out.exists() and not task.out.is_dir():
-        raise UsageError(f"--out {task.out}: is a file; name a folder")
     paths = [task.out / f"{i:05d}.png" for i in range(task.count)]
     if there := next((path for path in paths if path.exists()), None):
         raise UsageError(f"{there} is there already; name another folder with --out")
@@ -173,19 +165,13 @@ def _files(task: Task) -> str:
 
 
 def _walk(task: Task) -> str:
-    check_file(task.out, (*FILM, ".png"), "walk")
-    if task.count < 2:
-        raise UsageError(f"--count {task.count}: a walk goes through 2 points or more")
-    if task.frames < task.count:
-        raise UsageError(
-            f"--frames {task.frames}: fewer than the {task.count} points; use more frames or a smaller --count"
-        )
     still = task.out.suffix.lower() == ".png"
     columns = task.columns or task.frames
     if still:
         check_size(task.out, task.size, task.frames, columns)
     else:
         check_size(task.out, task.size, 1, 1, task.frames)
+    make_folder(task.out)
     task.begin()
     made = task.images(path_through(task.noise(), task.frames))
     if still:
@@ -196,7 +182,6 @@ def _walk(task: Task) -> str:
 
 
 def _progress(task: Task) -> str:
-    check_file(task.out, FILM, "progress")
     columns = task.columns or math.ceil(math.sqrt(task.count))
     there = checkpoints.list_checkpoints(task.run)
     if len(there) < 2:
@@ -206,6 +191,7 @@ def _progress(task: Task) -> str:
         )
     chosen = [there[i] for i in np.linspace(0, len(there) - 1, min(task.frames, len(there))).round().astype(int)]
     check_size(task.out, task.size, task.count, columns, len(chosen))
+    make_folder(task.out)
     task.begin()
     noise = task.noise()
     pictures: list[np.ndarray] = []

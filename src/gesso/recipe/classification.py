@@ -73,7 +73,7 @@ class Dumping:
     """Tensors written for comparing two machines with `gesso compare-dumps`."""
 
     steps: tuple[int, ...] = ()
-    """Steps, counted from 0, in which named layers' outputs, gradients and weights are written down."""
+    """Steps, counted from 0, in which named layers' outputs, gradients and weights before the step are written down."""
     layers: tuple[str, ...] = ()
     """Modules by name, such as features.conv0; empty: every layer that has weights of its own."""
 

@@ -172,6 +172,16 @@ def test_one_half_alone_is_refused(raw: Path, tmp_path: Path, part: str, says: s
     assert not list(tmp_path.iterdir())
 
 
+def test_where_only_the_label_ids_are_there_the_flag_that_takes_them_is_named(raw: Path, tmp_path: Path) -> None:
+    source = tmp_path / "raw"
+    shutil.copytree(raw, source)
+    for path in source.rglob("*_gtFine_color.png"):
+        path.unlink()
+    with pytest.raises(DataError, match=r"no \*_gtFine_color\.png belongs to it.*, or take --colours train$"):
+        prepare_cityscapes([source], tmp_path / "out")
+    prepare_cityscapes([source], tmp_path / "out", width=16, height=16, colours="train")
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     with pytest.raises(DataError, match=r"x: no Cityscapes here.*gtFine_trainvaltest\.zip"):

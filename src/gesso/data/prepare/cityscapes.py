@@ -137,9 +137,10 @@ def _frames(tree: Tree, colours: Colours) -> list[_Frame]:
     for these, others, lacking in ((photos, labels, wanted), (labels, photos, "_leftImg8bit.png")):
         alone = [path for key, path in these.items() if key not in others]
         if alone:
+            ids = these is photos and colours == "color" and photos.keys() <= found["train"].keys()
             raise DataError(
                 f"{tree.where(alone[0])}: no *{lacking} belongs to it ({len(alone)} of {len(these)} files have no "
-                "partner); name both archives, or unpack them again"
+                f"partner); name both archives, or unpack them again{', or take --colours train' if ids else ''}"
             )
     keys = sorted(photos, key=lambda key: (key[0], natural_key(key[1])))
     return [_Frame(split, name, photos[split, name], labels[split, name]) for split, name in keys]
