@@ -85,7 +85,7 @@ def test_training_says_how_to_get_a_missing_public_set(gesso: Gesso, tmp_path: P
 def test_training_fetches_a_missing_public_set_where_told_to(
     gesso: Gesso, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gesso.data.fetch._mirrored", lambda url, mirror: server + "/pix2pix/datasets/facades.tar.gz")
+    monkeypatch.setattr("gesso.data.fetch._mirrored", lambda *_: (f"{server}/pix2pix/datasets/facades.tar.gz", None))
     words = train_words(tmp_path / "facades", "--runs", tmp_path / "runs", "--data.fetch")
     assert gesso(*words).code == 0
     assert (tmp_path / "facades" / "train" / "0.jpg").exists()

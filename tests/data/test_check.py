@@ -120,6 +120,14 @@ def test_shards_are_read_whole(tmp_path: Path) -> None:
     assert "layout   train: 2 shards (5 classes, 8 images), val: 1 shard (2 classes, 2 images)" in lines
 
 
+def test_a_sample_of_a_shard_without_a_class_is_bad_as_it_stops_a_training(tmp_path: Path) -> None:
+    write_tar(tmp_path / "train-000000.tar", {"0.png": picture(0), "0.cls": b"0", "1.png": picture(1)})
+    assert [str(finding.path) for finding in check(tmp_path).findings if "no class" in finding.reason] == [
+        f"{tmp_path}/train-000000.tar:1"
+    ]
+    assert check(tmp_path).bad == 1
+
+
 def test_a_shard_with_other_bytes_than_its_index_tells_is_bad(tmp_path: Path) -> None:
     put(tmp_path / "set" / "train" / "a" / "0.png", width=8)
     prepare_imagenet([tmp_path / "set"], tmp_path / "out", processes=1)

@@ -21,7 +21,7 @@ from gesso.data.decoding import MAX_PIXELS
 from gesso.data.folders import checked_root, domains, list_files, match
 from gesso.data.images import SUFFIXES, image_format, read_image
 from gesso.data.layouts import VARIED, Laid, Size, below, layouts, readers
-from gesso.data.shards import ShardSource, is_shards, open_shards, shard_splits
+from gesso.data.shards import UNLABELLED, ShardSource, is_shards, open_shards, shard_splits
 from gesso.data.shards_index import INDEX
 from gesso.data.sources import Unit
 from gesso.data.store import cache_root
@@ -127,7 +127,8 @@ def _check_shards(root: Path, max_pixels: int, workers: int, progress: Progress)
     jobs: Iterator[Callable[[], _Seen]] = chain(whole, samples)
     seen = _each(lambda job: job(), jobs, len(digests) + count, workers, progress)
     laid = {split: Laid("shards", source.class_counts(), source.shards) for split, source in sources.items()}
-    return _report(root, count, count, laid, seen, [])
+    unlabelled = (Finding(Path(name), "bad", UNLABELLED) for source in sources.values() for name in source.unlabelled())
+    return _report(root, count, count, laid, seen, unlabelled)
 
 
 def _each(work: Callable[[T], _Seen], items: Iterable[T], count: int, workers: int, progress: Progress) -> list[_Seen]:

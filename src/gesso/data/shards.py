@@ -37,6 +37,7 @@ from gesso.files import write_atomically
 from gesso.progress import Progress, Say, silent
 
 CLASSES = "classes.json"
+UNLABELLED = "no class; each sample needs KEY.cls or KEY.json with its number"
 _NO_INDEX = "shards without an index are read from a copy"
 
 
@@ -100,17 +101,23 @@ class ShardSource:
         to it. With `training` it also names an image whose class cannot be meant, as no list has so many and there
         are fewer images: the network would be made for all of them.
         """
-        classes = self._table.classes[self._rows]
-        if len(without := np.flatnonzero(classes == NO_CLASS)):
-            more = f" and {len(without) - 1} more have" if len(without) > 1 else " has"
-            first = self._place(int(self._rows[without[0]]))
-            raise DataError(f"{first}{more} no class; each sample needs KEY.cls or KEY.json with its number")
+        if len(rows := self._without_class()):
+            more = f" and {len(rows) - 1} more have" if len(rows) > 1 else " has"
+            raise DataError(f"{self._place(int(rows[0]))}{more} {UNLABELLED}")
         if training and not self._listed and self._table.classes.max() >= len(self._table):
             row = int(self._table.classes.argmax())
             raise DataError(
                 f"{self._place(row)}: class {self._table.classes[row]}, but there are only {len(self._table)} samples; "
                 f'mend its label, or name all classes in a {CLASSES} beside the shards: {{"classes": ["n01440764", …]}}'
             )
+
+    def unlabelled(self) -> Iterator[str]:
+        """The names of the units whose images have no class."""
+        return (self._place(int(row)) for row in self._without_class())
+
+    def _without_class(self) -> np.ndarray:
+        rows: np.ndarray = self._rows[self._table.classes[self._rows] == NO_CLASS]
+        return rows
 
     @property
     def shards(self) -> int:
