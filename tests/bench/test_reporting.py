@@ -36,6 +36,12 @@ def test_text_has_a_table_for_each_model_and_machine() -> None:
     assert "1048576 MiB" in text
 
 
+def test_what_all_rows_share_is_told_once() -> None:
+    both = [measured(0, commit="c" * 12), measured(0, commit="c" * 12, precision="bf16")]
+    assert as_text(both).count("c" * 12) == 1
+    assert as_text([*both, measured(0, commit="d" * 12)]).count("c" * 12) == 2
+
+
 def test_seeds_that_converged_are_counted() -> None:
     seeds = [measured(n, kind="converge", step_seconds=[], metrics={"seed": n, "converged": n != 1}) for n in range(3)]
     assert "2 of 3" in as_text(seeds)

@@ -45,6 +45,8 @@ COLUMNS = {
 HEADER = tuple(COLUMNS)
 WORDS = {"configuration", "version", "commit", "when"}
 """The columns that are no numbers."""
+SHARED = ("version", "commit", "runs", "when")
+"""The columns that a text names once where they are the same in every row, as a terminal is narrow."""
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.ChoiceLoader([jinja2.PackageLoader("gesso", "bench"), jinja2.PackageLoader("gesso", "engine")]),
@@ -84,13 +86,19 @@ def lines_of(results: Iterable[Result]) -> list[Line]:
 
 
 def as_text(results: Iterable[Result]) -> str:
-    """A table for each model and machine."""
+    """A table for each model and machine. What all its rows share of the columns `SHARED` stands above them."""
     lines = lines_of(results)
     if not lines:
         return "No results."
     tables = []
     for (model, machine, device), group in groupby(lines, _place):
-        tables += [f"{model} on {machine} ({device})", *aligned(HEADER, [_cells(line) for line in group]), ""]
+        rows = [list(_cells(line)) for line in group]
+        same = [name for name in SHARED if len({row[HEADER.index(name)] for row in rows}) == 1]
+        told = [f"{name} {value}" for name in same if (value := rows[0][HEADER.index(name)])]
+        for row in rows:
+            for name in same:
+                row[HEADER.index(name)] = ""  # an empty column is left out
+        tables += [f"{model} on {machine} ({device})", *filter(None, [", ".join(told)]), *aligned(HEADER, rows), ""]
     return "\n".join(tables).rstrip()
 
 
