@@ -1,5 +1,7 @@
 """Classes of shards: what cannot be trained on is said in one line, before there is a run."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -88,3 +90,19 @@ def test_a_list_that_names_a_class_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "set" / "classes.json").write_text('{"classes": ["cat", "dog", "cat"]}')
     with pytest.raises(DataError, match=r"classes\.json: names the class 'cat' twice"):
         class_names(data)
+
+
+@pytest.mark.parametrize("form", ["shards", "folders"])
+def test_a_test_split_without_any_class_is_passed_over(
+    form: str, classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "set"
+    if form == "shards":
+        written(root, {"train-0": [0, 1, 0, 1], "val-0": [0, 1], "test-0": [None, None]})
+    else:
+        shutil.copytree(classes, root)
+        (root / "test").mkdir()
+        shutil.copy(classes / "val" / "dark" / "0.png", root / "test")
+    run = train(toy("densenet121", root, epochs=0.5), runs=tmp_path / "runs").path
+    assert json.loads((run / "metrics.json").read_text())["split"] == "val"
+    assert "the images of test have no classes, so another split is scored at the end" in capsys.readouterr().out

@@ -17,7 +17,7 @@ import numpy as np
 from gesso.data.folders import SPLITS, Half, Picture, halve, some_images, wanted
 from gesso.data.images import read_image, to_channels
 from gesso.data.order import random
-from gesso.data.shards import is_shards, open_shards, shard_splits
+from gesso.data.shards import ShardSource, is_shards, open_shards, shard_splits
 from gesso.data.sources import ROLE, Slot, Source, StreetsSource, Unit, file_fingerprint, root_of
 from gesso.data.store import cache_root
 from gesso.data.streets import HOURS, RENDERER, WEATHERS, render
@@ -245,21 +245,34 @@ def open_classes(data: ClassData, split: str, say: Say = lambda line: None, prog
         size = data.image_size if data.synthetic else data.resize
         return RenderedSource(which, min(count, limit or count), size, data.channels, names, noise=data.synthetic)
     if is_shards(data.root):
-        shards = open_shards(
-            data.root,
-            split,
-            cache_root(data.cache_dir),
-            cache_limit_gb=data.cache_limit_gb,
-            channels=data.channels,
-            max_pixels=data.max_pixels,
-            limit=limit,
-            say=say,
-            progress=progress,
-        )
+        shards = _shards(data, split, limit, say, progress)
         shards.check_classes(training=train)
         return shards
     source = _class_folders(data, split)
     return source.first(limit) if limit else source
+
+
+def has_classes(data: ClassData, split: str) -> bool:
+    """Whether any image of a `split` that is there has a class: those of a contest's test set have none."""
+    if data.synthetic or data.root == BUILTIN_STREETS:
+        return True
+    if is_shards(data.root):
+        return bool(_shards(data, split, 0, lambda line: None, silent).class_counts().keys() - {""})
+    return any(path.is_dir() and wanted(path.name) for path in (root_of(data) / split).iterdir())
+
+
+def _shards(data: ClassData, split: str, limit: int, say: Say, progress: Progress) -> ShardSource:
+    return open_shards(
+        data.root,
+        split,
+        cache_root(data.cache_dir),
+        cache_limit_gb=data.cache_limit_gb,
+        channels=data.channels,
+        max_pixels=data.max_pixels,
+        limit=limit,
+        say=say,
+        progress=progress,
+    )
 
 
 def _class_folders(data: ClassData, split: str) -> ImageFolder:

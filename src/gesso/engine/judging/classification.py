@@ -11,13 +11,13 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from gesso.data.fits import scored_fit
-from gesso.data.single import ClassSource, class_splits, open_classes
+from gesso.data.single import ClassSource, class_splits, has_classes, open_classes
 from gesso.data.sources import ROLE
 from gesso.data.store import Store, open_store
 from gesso.engine.judging.base import OURS, Judge, Row
 from gesso.engine.judging.images import images_of, read_images, room
 from gesso.engine.judging.shard import WHOLE, Shard
-from gesso.engine.judging.splits import split_to_score, told
+from gesso.engine.judging.splits import REPORT, split_to_score, told
 from gesso.engine.sheets import GAP, GREY, spread, to_uint8
 from gesso.errors import DataError
 from gesso.metrics.classification import class_accuracy, confusion, correct
@@ -26,6 +26,7 @@ from gesso.models.classification import Classifier
 from gesso.progress import Bar, Progress, Say, silent
 from gesso.recipe import ClassData
 
+HELD_OUT = "test"
 BASELINE = "most frequent"
 CAPTION = 12
 RIGHT, WRONG = (0, 128, 60), (190, 30, 30)
@@ -35,13 +36,17 @@ LARGEST_MATRIX = 100
 
 def classification_split(model: Classifier, asked: str, say: Say) -> str:
     data = model.recipe.data
+    there = class_splits(data)
+    if asked == REPORT and HELD_OUT in there and not has_classes(data, HELD_OUT):
+        say(f"{data.root}: the images of {HELD_OUT} have no classes, so another split is scored at the end")
+        there = tuple(split for split in there if split != HELD_OUT)
     return split_to_score(
         asked,
         model.recipe,
-        class_splits(data),
+        there,
         say,
         watch=(data.evaluate_split,),
-        report=("test", data.evaluate_split),
+        report=(HELD_OUT, data.evaluate_split),
         training=data.train_split,
         required=data.evaluate_split != ClassData().evaluate_split,
     )
