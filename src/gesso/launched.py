@@ -14,6 +14,11 @@ def launched() -> bool:
     return "RANK" in os.environ
 
 
+def one_of_several() -> bool:
+    """Whether this process may be one of several. What all of them find is told once, by `processes.joined`."""
+    return launched() or "SLURM_PROCID" in os.environ
+
+
 def tells() -> bool:
     """Whether this process is the one to tell of what happens to all that a launcher started: an interrupt."""
     return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"

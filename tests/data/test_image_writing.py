@@ -49,7 +49,7 @@ def test_a_disk_that_is_full_leaves_the_old_file_and_no_litter(tmp_path: Path) -
 
 
 def test_a_missing_folder_is_a_disk_error(tmp_path: Path) -> None:
-    with pytest.raises(DiskError, match="No such file or directory"):
+    with pytest.raises(DiskError, match="cannot be written: no such folder"):
         write_image(tmp_path / "nowhere" / "x.png", noise(3))
 
 

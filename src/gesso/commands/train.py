@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from gesso.commands.flags import Arithmetic, BatchSize, DataRoot, Flag, Run, defaults_of
 from gesso.commands.table import listed
 from gesso.errors import UsageError, perhaps
+from gesso.launched import one_of_several
 from gesso.parsing import parse
 from gesso.recipe import DistillRecipe, Recipe
 from gesso.recipe.translation import TranslationMetric
@@ -65,9 +66,9 @@ def train(arguments: Sequence[str]) -> int:
 def check(recipe: Recipe) -> None:
     """Refuse before torch is imported, which takes seconds, what training would refuse once it is.
 
-    A student's recipe is whole only with what its teacher says.
+    A student's recipe is whole only with what its teacher says. Several processes find it together, to tell it once.
     """
-    if not isinstance(recipe, DistillRecipe):
+    if not (isinstance(recipe, DistillRecipe) or one_of_several()):
         recipe.checked()
 
 
