@@ -1,5 +1,6 @@
 """Shards read at random: the same samples from every place, none lost or repeated, and one line for what is wrong."""
 
+import base64
 import subprocess
 import sys
 from collections.abc import Callable
@@ -106,6 +107,24 @@ def test_http_without_ranges_or_index_is_read_from_one_copy(
     assert all_right(source) and all_right(source)
     whole = [path for path, wanted, _ in server.asked if wanted is None and path.endswith(".tar")]
     assert sorted(whole) == [f"/train-00000{i}.tar" for i in range(3)]
+
+
+def test_a_login_comes_from_netrc(
+    tmp_path: Path, serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    server = serve(write_shards(tmp_path / "set", index=True))
+    opened(server.url, tmp_path / "cache")
+    assert server.logins == {f"Basic {base64.b64encode(b'me:secret').decode()}"}
+
+
+def test_a_password_in_an_address_is_refused_and_not_shown() -> None:
+    with pytest.raises(UsageError, match=r"--data\.root: a password in an address .* ~/\.netrc") as caught:
+        ClassData(root="https://me:secret@example.org/imagenet").checked()
+    assert "secret" not in str(caught.value)
+    ClassData(root="ssh://me@example.org/imagenet").checked()
 
 
 def test_a_copy_that_does_not_fit_names_the_mend(tmp_path: Path, serve: Callable[..., Server]) -> None:

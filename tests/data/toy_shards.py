@@ -72,6 +72,7 @@ class Server:
 
     def __init__(self, root: Path, ranges: bool = True, failures: int = 0) -> None:
         self.asked: list[tuple[str, str | None, int]] = []
+        self.logins: set[str | None] = set()
         self.failures, self.cuts = failures, 0
         server = self
 
@@ -94,6 +95,7 @@ class Server:
                         headers["Content-Range"] = f"bytes {first}-{min(last, len(data) - 1)}/{len(data)}"
                         status, data = (206, data[first : last + 1]) if first < len(data) else (416, b"")
                 server.asked.append((self.path, wanted, status))
+                server.logins.add(self.headers.get("Authorization"))
                 self.send_response(status)
                 for name, value in {**headers, "Content-Length": str(len(data))}.items():
                     self.send_header(name, value)

@@ -11,6 +11,7 @@ they become images seen.
 import dataclasses
 import json
 import math
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -58,7 +59,12 @@ class Data:
     """Download a public data set of root's name, where the folder is missing."""
 
     def checked(self) -> None:
-        """UsageError where a number makes no sense."""
+        """UsageError where a number makes no sense, or `root` has a password, which a run would write down."""
+        if re.match(r"[\w+.-]+://[^/@]*:[^/@]*@", self.root):
+            raise UsageError(
+                "--data.root: a password in an address would stand in the run's recipe; leave it out and put it into "
+                "~/.netrc, or where your store's package looks for it"
+            )
         positive({"--data.max-pixels": self.max_pixels, "--data.cache-limit-gb": self.cache_limit_gb})
         not_negative(
             {
