@@ -57,8 +57,8 @@ def atomic_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
                 file.flush()
                 if sync:
                     os.fsync(file.fileno())
-                if not os.fstat(file.fileno()).st_nlink:
-                    _give_name(file, beside)
+                if not beside.exists():
+                    _give_name(file, beside, sync)
             beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
@@ -74,9 +74,9 @@ def _nameless(path: str, flags: int) -> int:
     return os.open(path, flags, 0o666)
 
 
-def _give_name(file: BinaryIO, path: Path) -> None:
+def _give_name(file: BinaryIO, path: Path, sync: bool) -> None:
     """Name a file from `_nameless`; a copy of it, where it is too late for the file itself: /proc is not there, or the
-    disk does not do it.
+    disk does not do it. So there every byte is written twice.
     """
     number = file.fileno()
     try:
@@ -85,8 +85,9 @@ def _give_name(file: BinaryIO, path: Path) -> None:
         file.seek(0)
         with path.open("xb") as copy:
             shutil.copyfileobj(file, copy)
-            copy.flush()
-            os.fsync(copy.fileno())
+            if sync:
+                copy.flush()
+                os.fsync(copy.fileno())
 
 
 def write_atomically(path: Path, content: str | bytes, *, sync: bool = True) -> None:

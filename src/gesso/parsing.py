@@ -78,7 +78,7 @@ def entries(about: str, width: int) -> str:
 def _entries(paragraph: str, width: int) -> str:
     laid = []
     for entry in re.split(r"\n(?=\S)", paragraph):
-        name, text = entry.split(maxsplit=1)
+        name, _, text = entry.partition(" ")
         hanging = len(INDENT) + len(entry) - len(entry.removeprefix(name).lstrip())
         laid += textwrap.wrap(
             " ".join(text.split()),

@@ -120,9 +120,10 @@ def test_a_login_comes_from_netrc(
     assert server.logins == {f"Basic {base64.b64encode(b'me:secret').decode()}"}
 
 
-def test_a_password_in_an_address_is_refused_and_not_shown() -> None:
+@pytest.mark.parametrize("scheme", ["https://", "simplecache::s3://"])
+def test_a_password_in_an_address_is_refused_and_not_shown(scheme: str) -> None:
     with pytest.raises(UsageError, match=r"--data\.root: a password in an address .* ~/\.netrc") as caught:
-        ClassData(root="https://me:secret@example.org/imagenet").checked()
+        ClassData(root=f"{scheme}me:secret@example.org/imagenet").checked()
     assert "secret" not in str(caught.value)
     ClassData(root="ssh://me@example.org/imagenet").checked()
 

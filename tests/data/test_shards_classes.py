@@ -1,5 +1,6 @@
 """Classes of shards: what cannot be trained on is said in one line, before there is a run."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -90,6 +91,16 @@ def test_a_list_that_names_a_class_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "set" / "classes.json").write_text('{"classes": ["cat", "dog", "cat"]}')
     with pytest.raises(DataError, match=r"classes\.json: names the class 'cat' twice"):
         class_names(data)
+
+
+def test_a_test_split_that_is_asked_for_must_have_classes(classes: Path, tmp_path: Path) -> None:
+    shutil.copytree(classes, tmp_path / "set")
+    (tmp_path / "set" / "test").mkdir()
+    shutil.copy(classes / "val" / "dark" / "0.png", tmp_path / "set" / "test")
+    recipe = toy("densenet121", tmp_path / "set")
+    recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, evaluate_split="test"))
+    with pytest.raises(DataError, match=r"test/0\.png: stands beside the class folders"):
+        train(recipe, runs=tmp_path / "runs")
 
 
 @pytest.mark.parametrize("form", ["shards", "folders"])

@@ -16,6 +16,7 @@ from gesso.engine.score import score_run
 from gesso.engine.train import train
 from gesso.errors import DataError, UsageError
 from gesso.recipe import Checkpoints
+from gesso.recipes import RECIPES
 
 
 @pytest.fixture
@@ -102,6 +103,21 @@ def test_a_run_that_is_not_to_be_scored_is_not(both: Path, scored: list[str], tm
     assert "metric" not in {record["kind"] for record in read_log(run.path / "log.jsonl")}
     assert list((run.path / "samples" / "slider").iterdir())
     assert score_run(run.path, device="cpu")["split"] == "val"
+
+
+def test_a_run_that_is_not_to_be_scored_does_not_look_at_what_it_would_report_on(both: Path, tmp_path: Path) -> None:
+    for role in "AB":
+        (both / f"test{role}" / f"{role}0.png").write_bytes(b"no picture")
+    recipe = toy("cyclegan", both, epochs=0.1)
+    recipe = dataclasses.replace(recipe, evaluation=dataclasses.replace(recipe.evaluation, split="none"))
+    assert train(recipe, runs=tmp_path, name="run").finished
+
+
+def test_a_student_that_is_not_scored_is_not_compared(both: Path) -> None:
+    recipe = RECIPES["pix2pix-distill"]()
+    unscored = dataclasses.replace(recipe.evaluation, split="none")
+    with pytest.raises(UsageError, match=r"--compare runs/x: with --evaluation.split none there is no table"):
+        dataclasses.replace(recipe, compare="runs/x", evaluation=unscored).checked()
 
 
 def test_a_score_that_chooses_the_best_needs_a_split(both: Path, tmp_path: Path) -> None:

@@ -63,9 +63,9 @@ class Matched:
 
 
 def splits(root: Path, layout: Layout = "auto", unpaired: bool = True) -> tuple[str, ...]:
-    """Which of train, val and test `find_split` would look for in `root`; so for a model that needs pairs, not
-    unpaired (testA/ and testB/ beside train/, as sets for both kinds of models have them). DataError where `root` is no
-    folder that may be read.
+    """Which of train, val and test are in `root` in a layout that the model may read: testA/ and testB/ beside train/,
+    as sets for both kinds of models have them, are no test split for one that needs pairs, not `unpaired`. DataError
+    where `root` is no folder that may be read.
     """
     checked_root(root)
     known: list[Layout] = [layout]

@@ -252,12 +252,13 @@ def open_classes(data: ClassData, split: str, say: Say = lambda line: None, prog
     return source.first(limit) if limit else source
 
 
-def has_classes(data: ClassData, split: str) -> bool:
-    """Whether any image of a `split` that is there has a class: those of a contest's test set have none."""
+def has_classes(data: ClassData, split: str, say: Say = lambda line: None, progress: Progress = silent) -> bool:
+    """Whether any image of a `split` that is there has a class: those of a contest's test set have none. `progress`
+    counts shards that are indexed."""
     if data.synthetic or data.root == BUILTIN_STREETS:
         return True
     if is_shards(data.root):
-        return bool(_shards(data, split, 0, lambda line: None, silent).class_counts().keys() - {""})
+        return bool(_shards(data, split, 0, say, progress).class_counts().keys() - {""})
     return any(path.is_dir() and wanted(path.name) for path in (root_of(data) / split).iterdir())
 
 

@@ -118,7 +118,8 @@ def _own(device: torch.device, number: int | None) -> torch.device:
 
 
 def choose_precision(flag: Precision, device: torch.device) -> Choice[str]:
-    """Arithmetic of the networks on `device`; UsageError where the device has it not."""
+    """Arithmetic of the networks on `device`; UsageError where the device has it not. On a CPU that of "auto" may be
+    measured; a run records it and goes on in it."""
     row = facts(device)
     if flag == "auto":
         return row.best_precision(device)
@@ -151,7 +152,8 @@ COMPILE_PAYS_AFTER = 600.0
 
 
 def hardware(device: torch.device) -> str:
-    """`device` in words: what it calls itself; the processor, its name too, which is no part of its description."""
+    """`device` for people: its row's description, with the processor's name before it on a CPU. Results are matched by
+    the description alone, so the name is not in it."""
     row = facts(device)
     return f"{processor()}, {row.describe(device)}" if row.host else row.describe(device)
 

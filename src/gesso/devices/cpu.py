@@ -22,9 +22,9 @@ CPUINFO = Path("/proc/cpuinfo")
 NOT_FOUND = "was not found; install it, or name one in"
 
 
-# Casts take time too, so bfloat16 that is hardly faster makes a slower step. Gains known are 0.5, 2 and 4: none is so
-# near to this that the noise of a measurement would give one machine now this arithmetic, now that.
 WORTHWHILE = 1.25
+"""Least gain of bfloat16: casts take time too, so one that is hardly faster makes a slower step. Gains known are 0.5, 2
+and 4: none so near that the noise of a measurement would give one machine now this arithmetic, now that."""
 
 
 @functools.cache

@@ -38,6 +38,8 @@ def finish(
     """Score the best checkpoint by `judge`, write the report's gallery; print the table.
 
     scored: what `judge` has found already, which is not done again where it is of the best checkpoint
+
+    With --evaluation.split none only the gallery is written, no metrics.json, and the table is empty.
     """
     with world.main_first():
         found = checkpoint.find(run, "best", say)

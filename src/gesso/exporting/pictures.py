@@ -8,7 +8,7 @@ import numpy as np
 
 from gesso.data.fits import scored_fit
 from gesso.data.shards import is_shards
-from gesso.data.single import class_splits, open_classes
+from gesso.data.single import class_splits, has_classes, open_classes
 from gesso.data.sources import ROLE, existing_splits, open_source
 from gesso.data.sources import Source as Images
 from gesso.data.store import Fit, evaluation_fit
@@ -76,7 +76,8 @@ def _of_run(source: Source, direction: str, count: int) -> Tried:
         return _streets(source, direction, count)
     splits = class_splits(data_of_classes)
     wanted = ("test", data_of_classes.evaluate_split, *splits)
-    split = next((name for name in wanted if name in splits), data_of_classes.evaluate_split)
+    labelled = (name for name in wanted if name in splits and has_classes(data_of_classes, name))
+    split = next(labelled, data_of_classes.evaluate_split)
     images = open_classes(data_of_classes, split)
     found = _single(images, ROLE, scored_fit(data_of_classes), count)
     if images.classes != data_of_classes.class_names:

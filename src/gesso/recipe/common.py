@@ -60,7 +60,7 @@ class Data:
 
     def checked(self) -> None:
         """UsageError where a number makes no sense, or `root` has a password, which a run would write down."""
-        if re.match(r"[\w+.-]+://[^/@]*:[^/@]*@", self.root):
+        if re.search(r"://[^/@]*:[^/@]*@", self.root):
             raise UsageError(
                 "--data.root: a password in an address would stand in the run's recipe; leave it out and put it into "
                 "~/.netrc, or where your store's package looks for it"

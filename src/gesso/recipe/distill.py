@@ -79,6 +79,8 @@ class DistillRecipe(TranslationRecipe):
                 "--distill.lambda-output 0 --distill.lambda-features 0: nothing would be learnt from the teacher; "
                 "give one of them a weight"
             )
+        if self.compare and self.evaluation.split == "none":
+            raise UsageError(f"--compare {self.compare}: with --evaluation.split none there is no table to stand in")
         if self.taught.digest:
             self._check_fit()
         return super().checked()

@@ -31,9 +31,10 @@ def open_judge(model: Model, split: str, say: Say) -> Judge:
 
 
 def open_judges(model: Model, say: Say) -> tuple[Judge, Judge]:
-    """The judges on WATCH and on REPORT, which are one where both are the same split. So all that either needs is asked
-    for before the first step, and not when there is a trained model to score."""
+    """The judges on WATCH and on REPORT, which are one where both are the same split or nothing is to be scored. So
+    all that either needs is asked for before the first step, and not when there is a trained model to score."""
     choose, opened = JUDGES[model.recipe.kind]
-    watched, reported = (choose(model, asked, say) for asked in (WATCH, REPORT))
+    watched = choose(model, WATCH, say)
+    reported = watched if model.recipe.evaluation.split == "none" else choose(model, REPORT, say)
     watch = opened(model, watched, say)
     return watch, watch if reported == watched else opened(model, reported, say)

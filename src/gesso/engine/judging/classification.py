@@ -37,9 +37,12 @@ LARGEST_MATRIX = 100
 def classification_split(model: Classifier, asked: str, say: Say) -> str:
     data = model.recipe.data
     there = class_splits(data)
-    if asked == REPORT and HELD_OUT in there and not has_classes(data, HELD_OUT):
-        say(f"{data.root}: the images of {HELD_OUT} have no classes, so another split is scored at the end")
-        there = tuple(split for split in there if split != HELD_OUT)
+    if asked == REPORT and HELD_OUT in there and data.evaluate_split != HELD_OUT:
+        with Bar(f"looking for classes of {HELD_OUT}", 1) as bar:
+            labelled = has_classes(data, HELD_OUT, say, bar.update)
+        if not labelled:
+            say(f"{data.root}: the images of {HELD_OUT} have no classes, so another split is scored at the end")
+            there = tuple(split for split in there if split != HELD_OUT)
     return split_to_score(
         asked,
         model.recipe,

@@ -37,7 +37,7 @@ def split_to_score(
     wanted = {WATCH: watch, REPORT: report}.get(named, (named,))
     if found := next((name for name in wanted if name in there), None):
         return found
-    missing = f"{recipe.data.root}: no {' or '.join(wanted)} split here"
+    missing = f"{recipe.data.root}: no {' or '.join(dict.fromkeys(wanted))} split here"
     # A set without any split is refused when it is opened, with what is wrong with the folder.
     if required or named not in (WATCH, REPORT) or (there and training not in there):
         other = "; --data.evaluate-split names another" if required else ""
