@@ -47,7 +47,6 @@ class Regression(Translator):
     """One generator, no discriminator."""
 
     used = ("G",)
-    aligned = True
     translations = {"AtoB": Translation("A", "B", "G")}  # noqa: RUF012
 
     def __init__(self, recipe: RegressionRecipe) -> None:
@@ -116,3 +115,9 @@ def test_the_other_tables_go_by_kind_and_have_them_all(table: dict[Any, Any]) ->
 
 def test_every_model_is_in_each_of_the_three_tables() -> None:
     assert MODELS.keys() == RECIPE_TYPES.keys() == {make().model for make in RECIPES.values()}
+
+
+def test_a_model_that_needs_no_pairs_is_named_for_sets_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RegressionRecipe, "aligned", False, raising=False)
+    monkeypatch.setitem(RECIPE_TYPES, "regression", RegressionRecipe)
+    assert "regression" in readers("unpaired") and "pix2pix" not in readers("unpaired")

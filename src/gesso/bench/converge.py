@@ -36,9 +36,8 @@ from gesso.errors import INTERRUPTED, DivergenceError, UsageError
 from gesso.files import disk_errors, write_atomically
 from gesso.models import MODELS
 from gesso.models.base import Model
-from gesso.models.translation import Translator
 from gesso.progress import Say
-from gesso.recipe import Recipe, differences
+from gesso.recipe import Recipe, TranslationRecipe, differences
 
 STUDY = "converge.json"
 
@@ -101,9 +100,8 @@ def default_criterion(recipe: Recipe) -> Criterion:
     better than its input copied; a classifier better than always naming the most frequent class. The distances of
     generators have no baseline that is to be beaten.
     """
-    model = MODELS[recipe.model]
-    if isinstance(model, type) and issubclass(model, Translator):
-        return Criterion(score="L1", baseline=MEAN if model.aligned else COPIED)
+    if isinstance(recipe, TranslationRecipe):
+        return Criterion(score="L1", baseline=MEAN if recipe.aligned else COPIED)
     return Criterion(score="top1", baseline=MOST_FREQUENT) if recipe.kind == "classifier" else Criterion()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from gesso.data.folders import SPLITS, domains
-from gesso.recipe import RECIPE_TYPES, CycleGANRecipe
+from gesso.recipe import RECIPE_TYPES, TranslationRecipe
 
 Kind = Literal["pairs", "nested", "folders", "unpaired", "classes", "shards", "images"]
 Size = tuple[int, int]
@@ -68,7 +68,8 @@ def readers(kind: Kind) -> str:
     for name, recipe in RECIPE_TYPES.items():
         names.setdefault(recipe.kind, []).append(name)
     told = {each: f"{each}s ({', '.join(those)})" for each, those in names.items()}
-    unpaired = ", ".join(name for name, recipe in RECIPE_TYPES.items() if issubclass(recipe, CycleGANRecipe))
+    translators = {name: each for name, each in RECIPE_TYPES.items() if issubclass(each, TranslationRecipe)}
+    unpaired = ", ".join(name for name, recipe in translators.items() if not recipe.aligned)
     return READERS[kind].format(**told, unpaired=f"translators that need no pairs ({unpaired})")
 
 

@@ -63,7 +63,6 @@ class CycleGAN(Translator):
 
     used = ("G_A", "G_B")
     translations = {"AtoB": Translation("A", "B", "G_A"), "BtoA": Translation("B", "A", "G_B")}  # noqa: RUF012
-    aligned = False
     discriminator_losses = ("D_A", "D_B")
     recipe: CycleGANRecipe
 

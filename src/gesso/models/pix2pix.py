@@ -42,7 +42,6 @@ class Pix2Pix(Translator):
     """
 
     used = ("G",)
-    aligned = True
     discriminator_losses = ("D_real", "D_fake")
     recipe: Pix2PixRecipe
 

@@ -26,13 +26,16 @@ class Translator(Model):
     """A model that translates images.
 
     translations  by direction
-    aligned       whether A and B of a batch must belong together
     `used` names the generators; every other network judges.
     """
 
     recipe: TranslationRecipe
     translations: dict[str, Translation]
-    aligned: bool
+
+    @property
+    def aligned(self) -> bool:
+        """Whether A and B of a batch must belong together."""
+        return self.recipe.aligned
 
     @property
     def mode(self) -> str:

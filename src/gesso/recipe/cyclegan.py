@@ -37,6 +37,7 @@ class CycleGANRecipe(TranslationRecipe):
     """A ↔ B from unpaired images."""
 
     model: ClassVar[str] = "cyclegan"
+    aligned: ClassVar[bool] = False
 
     loss: CycleGANLoss = field(default_factory=CycleGANLoss)
 

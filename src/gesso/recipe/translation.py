@@ -162,6 +162,8 @@ class TranslationRecipe(Recipe):
 
     kind: ClassVar[Kind] = "translator"
     smaller: ClassVar[str] = "--batch-size, --data.crop-size or --generator.ngf"
+    aligned: ClassVar[bool] = True
+    """Whether A and B of a batch must belong together."""
 
     data: TranslationData = field(default_factory=TranslationData)
     generator: Generator = field(default_factory=Generator)
