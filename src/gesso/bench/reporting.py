@@ -92,12 +92,11 @@ def as_text(results: Iterable[Result]) -> str:
         return "No results."
     tables = []
     for (model, machine, device), group in groupby(lines, _place):
-        rows = [list(_cells(line)) for line in group]
-        same = [name for name in SHARED if len({row[HEADER.index(name)] for row in rows}) == 1]
-        told = [f"{name} {value}" for name in same if (value := rows[0][HEADER.index(name)])]
-        for row in rows:
-            for name in same:
-                row[HEADER.index(name)] = ""  # an empty column is left out
+        rows = [_cells(line) for line in group]
+        same = [i for i, name in enumerate(HEADER) if name in SHARED and len({row[i] for row in rows}) == 1]
+        told = [f"{HEADER[i]} {rows[0][i]}" for i in same if rows[0][i]]
+        # An empty column is left out.
+        rows = [tuple("" if i in same else cell for i, cell in enumerate(row)) for row in rows]
         tables += [f"{model} on {machine} ({device})", *filter(None, [", ".join(told)]), *aligned(HEADER, rows), ""]
     return "\n".join(tables).rstrip()
 

@@ -43,7 +43,7 @@ def finish(
     """
     with world.main_first():
         found = checkpoint.find(run, "best", say)
-    if judge.model.recipe.evaluation.split == "none":
+    if not judge.model.recipe.evaluation.wanted:
         load_for_use(judge.model, found)
         if world.main:
             judge.write_gallery(run, choices.device.value)

@@ -230,9 +230,9 @@ def best_score(recipe: Recipe, judge: Judge) -> str | None:
     """Which score chooses the best checkpoint; it may be asked for in any case. UsageError where `judge` does not give
     the one asked for."""
     asked = recipe.checkpoints.best
-    if asked == "none" or (asked == "auto" and recipe.evaluation.split == "none"):
+    if asked == "none" or (asked == "auto" and not recipe.evaluation.wanted):
         return None
-    if recipe.evaluation.split == "none":
+    if not recipe.evaluation.wanted:
         raise UsageError(f"--checkpoints.best {asked}: with --evaluation.split none nothing is scored")
     if asked == "auto":
         return judge.preferred

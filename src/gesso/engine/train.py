@@ -196,7 +196,7 @@ def _tell_of_guard(s: Session) -> None:
 
 def _evaluate(s: Session) -> bool:
     """Score the split for training. Whether the scores are the best so far, so that they must be saved."""
-    if s.recipe.evaluation.split == "none":
+    if not s.recipe.evaluation.wanted:
         return False
     rows = s.judge.rows(s.device, s.judged, shard=shard_of(s.world))
     if not rows:

@@ -119,6 +119,11 @@ class Evaluation:
     """Split scored while training; auto: val, or test where there is no val; none: nothing is scored, at the end
     neither."""
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is scored."""
+        return self.split != "none"
+
 
 @dataclass(frozen=True)
 class Guard:

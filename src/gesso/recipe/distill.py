@@ -79,7 +79,7 @@ class DistillRecipe(TranslationRecipe):
                 "--distill.lambda-output 0 --distill.lambda-features 0: nothing would be learnt from the teacher; "
                 "give one of them a weight"
             )
-        if self.compare and self.evaluation.split == "none":
+        if self.compare and not self.evaluation.wanted:
             raise UsageError(f"--compare {self.compare}: with --evaluation.split none there is no table to stand in")
         if self.taught.digest:
             self._check_fit()

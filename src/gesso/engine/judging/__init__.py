@@ -35,6 +35,6 @@ def open_judges(model: Model, say: Say) -> tuple[Judge, Judge]:
     all that either needs is asked for before the first step, and not when there is a trained model to score."""
     choose, opened = JUDGES[model.recipe.kind]
     watched = choose(model, WATCH, say)
-    reported = watched if model.recipe.evaluation.split == "none" else choose(model, REPORT, say)
+    reported = choose(model, REPORT, say) if model.recipe.evaluation.wanted else watched
     watch = opened(model, watched, say)
     return watch, watch if reported == watched else opened(model, reported, say)
