@@ -68,12 +68,17 @@ def splits(root: Path, layout: Layout = "auto", unpaired: bool = True) -> tuple[
     where `root` is no folder that may be read.
     """
     checked_root(root)
-    known: list[Layout] = [layout]
-    if layout == "auto":
-        known = [each for each in LAYOUTS if unpaired or each != "unpaired"]
-    elif layout == "folders":
-        known = ["folders", "unpaired"]
-    return tuple(name for name in SPLITS if any(domains(root, name, each) for each in known))
+    readable = _readable(layout, unpaired)
+    return tuple(name for name in SPLITS if any(domains(root, name, each) for each in readable))
+
+
+def _readable(layout: Layout, unpaired: bool) -> tuple[Layout, ...]:
+    """The layouts in which a model may read a split, the preferred one first."""
+    if layout == "folders":
+        return "folders", "unpaired"
+    if layout != "auto":
+        return (layout,)
+    return ("unpaired", "folders", "pairs") if unpaired else ("folders", "pairs")
 
 
 def domains(root: Path, split: str, layout: Layout) -> tuple[Path, ...]:
@@ -122,14 +127,12 @@ def find_split(root: Path, split: str, layout: Layout, unpaired: bool) -> Split:
 
 def _chosen(root: Path, split: str, layout: Layout, unpaired: bool) -> tuple[Layout, tuple[Path, ...]]:
     """The layout in which a split is read, and the folders that hold it. DataError where there is none."""
-    order: tuple[Layout, ...] = ("unpaired", "folders", "pairs") if unpaired else ("folders", "pairs", "unpaired")
+    order = dict.fromkeys((*_readable("auto", unpaired), *LAYOUTS))  # the others only to say what is there
     there = [known for known in order if domains(root, split, known)]
     if not there:
         raise DataError(f"{root}: no {split} split here; {_contents(root)}")
     chosen = there[0] if layout == "auto" else layout
-    folders = domains(root, split, chosen)
-    if layout == "folders" and not folders:
-        folders = domains(root, split, "unpaired")
+    folders = next(filter(None, (domains(root, split, each) for each in _readable(chosen, unpaired))), ())
     if not folders:
         raise DataError(
             f"{root}: --data.layout {layout} was asked for, but the {split} split is laid out as "
